@@ -1,0 +1,9 @@
+// Package audit records what was done, by whom, to what. The shape of a record
+// is Retraced's, so that its producers and viewers can be served.
+//
+// Invariants: every mutation calls Record exactly once, in its own transaction,
+// and a test over all operations fails one that writes none or two; records are
+// never updated; deleting a tenant leaves its records with tenant_id NULL.
+//
+// Writes: audit_log, and through package event the outbox. Reads: audit_log.
+package audit

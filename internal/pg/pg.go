@@ -1,0 +1,309 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/landlordhq/landlord/internal/fault"
+	"github.com/landlordhq/landlord/internal/id"
+)
+
+// Tx is a transaction. Rooms pass it to the functions of their sql.go.
+type Tx = pgx.Tx
+
+// Conn is a connection outside the pool.
+type Conn = pgx.Conn
+
+// Rows is a result set.
+type Rows = pgx.Rows
+
+// Config says how to reach the database.
+type Config struct {
+	URL            string          // postgres://… or a keyword/value string
+	MaxConns       int32           // 0: pgx's default, the greater of 4 and the number of CPUs
+	AcquireTimeout time.Duration   // how long an operation waits for a connection; 0: 5 s
+	Tracer         pgx.QueryTracer // sees every statement; tests count with it
+	AppName        string          // application_name; "" is "landlord"
+}
+
+// DB is a pool of connections as one login role, and the constraints that its
+// user knows by name. It is safe for concurrent use.
+type DB struct {
+	pool           *pgxpool.Pool
+	connConfig     *pgx.ConnConfig
+	acquireTimeout time.Duration
+	constraints    Constraints
+}
+
+// Open makes a pool. It does not wait for the database: Ping tells whether it
+// is there.
+func Open(ctx context.Context, c Config) (*DB, error) {
+	pc, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("parse database url: %w", err)
+	}
+	if c.MaxConns > 0 {
+		pc.MaxConns = c.MaxConns
+	}
+	if c.AppName == "" {
+		c.AppName = "landlord"
+	}
+	pc.ConnConfig.RuntimeParams["application_name"] = c.AppName
+	// Times are UTC everywhere: a session's zone would leak into casts to date.
+	pc.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	pc.ConnConfig.Tracer = c.Tracer
+	if pc.ConnConfig.ConnectTimeout == 0 {
+		pc.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	if c.AcquireTimeout <= 0 {
+		c.AcquireTimeout = 5 * time.Second
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, fmt.Errorf("open database pool: %w", err)
+	}
+	return &DB{pool: pool, connConfig: pc.ConnConfig, acquireTimeout: c.AcquireTimeout}, nil
+}
+
+// Close waits for the connections in use and closes the pool.
+func (db *DB) Close() { db.pool.Close() }
+
+// With returns the same pool with more constraints known by name. A room's New
+// calls it with the room's own table.
+func (db *DB) With(c Constraints) *DB {
+	d := *db
+	d.constraints = maps.Clone(db.constraints)
+	if d.constraints == nil {
+		d.constraints = Constraints{}
+	}
+	maps.Copy(d.constraints, c)
+	return &d
+}
+
+// Stat returns the pool's counters for metrics.
+func (db *DB) Stat() *pgxpool.Stat { return db.pool.Stat() }
+
+// Ping makes one round trip.
+func (db *DB) Ping(ctx context.Context) error {
+	return db.fault(db.onConn(ctx, func(c *pgx.Conn) error {
+		_, err := c.Exec(ctx, "SELECT 1")
+		return err
+	}))
+}
+
+// InTenant runs fn in a transaction that sees and writes one tenant's rows.
+func (db *DB) InTenant(ctx context.Context, tenant id.Tenant, fn func(Tx) error) error {
+	return db.run(ctx, tenantScope("BEGIN", tenant), fn)
+}
+
+// AsOperator runs fn in a transaction that sees and writes every tenant's rows.
+// Its statements still name the tenant they mean.
+func (db *DB) AsOperator(ctx context.Context, fn func(Tx) error) error {
+	return db.run(ctx, operatorScope("BEGIN"), fn)
+}
+
+// ReadTenant runs fn in a read-only transaction that sees one tenant's rows.
+func (db *DB) ReadTenant(ctx context.Context, tenant id.Tenant, fn func(Tx) error) error {
+	return db.run(withoutCommitHook(ctx), tenantScope("BEGIN READ ONLY", tenant), fn)
+}
+
+// ReadOperator runs fn in a read-only transaction that sees every tenant's rows.
+func (db *DB) ReadOperator(ctx context.Context, fn func(Tx) error) error {
+	return db.run(withoutCommitHook(ctx), operatorScope("BEGIN READ ONLY"), fn)
+}
+
+// tenantScope writes the scope as a literal: that is the form which Citus passes
+// on to its workers, and a UUID's text needs no quoting.
+func tenantScope(begin string, tenant id.Tenant) string {
+	return begin + "; SET LOCAL landlord.tenant_id = '" + tenant.UUID() + "'"
+}
+
+func operatorScope(begin string) string {
+	return begin + "; SET LOCAL landlord.operator = 'on'"
+}
+
+// attempts bounds the retries of serialization failures and deadlocks.
+const attempts = 4
+
+func (db *DB) run(ctx context.Context, begin string, fn func(Tx) error) error {
+	var err error
+	for n := range attempts {
+		if n > 0 {
+			// A little disorder, so that two that met do not meet again.
+			wait := time.Duration(5+rand.IntN(20<<n)) * time.Millisecond
+			select {
+			case <-ctx.Done():
+				return db.fault(ctx.Err())
+			case <-time.After(wait):
+			}
+		}
+		err = db.once(ctx, begin, fn)
+		if !retryable(err) {
+			break
+		}
+	}
+	return db.fault(err)
+}
+
+func (db *DB) once(ctx context.Context, begin string, fn func(Tx) error) error {
+	return db.onConn(ctx, func(c *pgx.Conn) (err error) {
+		tx, err := c.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+		if err != nil {
+			return err
+		}
+		done := false
+		defer func() {
+			if !done { // an error, or a panic on its way up
+				// The caller's context may be over; the connection must still be clean.
+				undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+				defer cancel()
+				_ = tx.Rollback(undo) // a failed rollback closes the connection
+			}
+		}()
+		if err := fn(tx); err != nil {
+			return err
+		}
+		if hook := commitHook(ctx); hook != nil {
+			if err := hook(ctx, tx); err != nil {
+				return err
+			}
+		}
+		done = true
+		return tx.Commit(ctx)
+	})
+}
+
+func (db *DB) onConn(ctx context.Context, fn func(*pgx.Conn) error) error {
+	wait, cancel := context.WithTimeout(ctx, db.acquireTimeout)
+	c, err := db.pool.Acquire(wait)
+	cancel()
+	if err != nil {
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			return &fault.Error{
+				Kind: fault.Unavailable, Code: "database_busy", Detail: "The database did not answer in time.",
+				RetryAfter: time.Second, Err: err,
+			}
+		}
+		return err
+	}
+	defer c.Release()
+	return fn(c.Conn())
+}
+
+// TryLock runs fn while holding a cluster-wide advisory lock, if nobody else
+// holds it; ran tells. The lock belongs to a session: a process that dies lets
+// go of it. fn gets no connection, so that a long run holds no transaction.
+func (db *DB) TryLock(ctx context.Context, key int64, fn func(context.Context) error) (ran bool, err error) {
+	err = db.onConn(ctx, func(c *pgx.Conn) error {
+		if err := c.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", key).Scan(&ran); err != nil || !ran {
+			return err
+		}
+		defer func() {
+			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			if _, err := c.Exec(undo, "SELECT pg_advisory_unlock($1)", key); err != nil {
+				_ = c.Close(undo) // a session that is gone holds nothing
+			}
+		}()
+		return fn(ctx)
+	})
+	return ran, db.fault(err)
+}
+
+// Dedicated opens a connection outside the pool, for LISTEN. The caller closes it.
+func (db *DB) Dedicated(ctx context.Context) (*Conn, error) {
+	c, err := pgx.ConnectConfig(ctx, db.connConfig.Copy())
+	if err != nil {
+		return nil, db.fault(err)
+	}
+	return c, nil
+}
+
+// A commit hook runs in every writing transaction of a context, just before its
+// commit. The REST face uses it to note, in the mutation's own transaction,
+// that a request with an Idempotency-Key was applied.
+type hookKey struct{}
+
+type hookFunc = func(context.Context, Tx) error
+
+// WithCommitHook returns a context whose writing transactions end with hook.
+func WithCommitHook(ctx context.Context, hook func(context.Context, Tx) error) context.Context {
+	return context.WithValue(ctx, hookKey{}, hook)
+}
+
+func withoutCommitHook(ctx context.Context) context.Context {
+	if commitHook(ctx) == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, hookKey{}, hookFunc(nil))
+}
+
+func commitHook(ctx context.Context) hookFunc {
+	h, _ := ctx.Value(hookKey{}).(hookFunc)
+	return h
+}
+
+// Collect runs a query and scans its rows into structs by their db tags.
+func Collect[T any](ctx context.Context, tx Tx, sql string, args ...any) ([]T, error) {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByName[T])
+}
+
+// One runs a query that answers one row, scanned by db tags. No row is
+// ErrNoRows, which rooms turn into their noun's NotFound.
+func One[T any](ctx context.Context, tx Tx, sql string, args ...any) (T, error) {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[T])
+}
+
+// Scalars runs a query of one column.
+func Scalars[T any](ctx context.Context, tx Tx, sql string, args ...any) ([]T, error) {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[T])
+}
+
+// Named gives arguments by name: @slug in the statement.
+type Named = pgx.NamedArgs
+
+// ErrNoRows is what One returns when nothing matched.
+var ErrNoRows = pgx.ErrNoRows
+
+// IsNoRows reports whether nothing matched.
+func IsNoRows(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
+
+// Found turns "no row" into the noun's NotFound and leaves the rest alone.
+func Found(err error, noun string) error {
+	if IsNoRows(err) {
+		return fault.NotFound(noun)
+	}
+	return err
+}
+
+func sqlState(err error) (*pgconn.PgError, bool) {
+	var e *pgconn.PgError
+	return e, errors.As(err, &e)
+}
+
+// Batch is several statements that travel in one round trip.
+type Batch = pgx.Batch
+
+// Send runs a batch and returns the first error of its statements.
+func Send(ctx context.Context, tx Tx, b *Batch) error { return tx.SendBatch(ctx, b).Close() }
