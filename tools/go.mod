@@ -1,3 +1,6 @@
+// The programs that lint, scan and run the tests: `go tool -modfile=tools/go.mod NAME`. A module
+// of their own, so that their requirements stay out of what we ship. To move one:
+// `cd tools && go get -tool PATH@VERSION && go mod tidy`.
 module github.com/landlordhq/landlord/tools
 
 go 1.26.0
