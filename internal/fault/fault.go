@@ -129,8 +129,7 @@ func StaleVersion() *Error {
 // As returns the *Error in err's chain. Anything else becomes Internal, with
 // err as the cause.
 func As(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return &Error{Kind: Internal, Code: "internal", Detail: "Something went wrong on our side.", Err: err}

@@ -23,8 +23,7 @@ func (db *DB) fault(err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *fault.Error
-	if errors.As(err, &known) {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
 	if e, ok := sqlState(err); ok {

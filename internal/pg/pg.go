@@ -138,7 +138,7 @@ func (db *DB) run(ctx context.Context, begin string, fn func(Tx) error) error {
 	for n := range attempts {
 		if n > 0 {
 			// A little disorder, so that two that met do not meet again.
-			wait := time.Duration(5+rand.IntN(20<<n)) * time.Millisecond
+			wait := time.Duration(5+rand.IntN(20<<n)) * time.Millisecond //nolint:gosec // jitter needs no secrecy
 			select {
 			case <-ctx.Done():
 				return db.fault(ctx.Err())

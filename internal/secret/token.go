@@ -34,7 +34,7 @@ func NewToken(r io.Reader) (string, error) {
 		var rem uint64
 		for j, w := range words {
 			n := rem<<32 | uint64(w)
-			words[j] = uint32(n / 62) //nolint:gosec // rem < 62, so the quotient fits 32 bits
+			words[j] = uint32(n / 62) // rem < 62, so the quotient fits 32 bits
 			rem = n % 62
 		}
 		out[i] = alphabet[rem]
