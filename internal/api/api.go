@@ -1,0 +1,162 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/landlordhq/landlord/internal/access"
+	"github.com/landlordhq/landlord/internal/idempotency"
+)
+
+// Services is what the face translates to. The composition root fills it.
+type Services struct {
+	// Authenticate turns the bearer of a request into a principal.
+	Authenticate func(ctx context.Context, bearer string) (access.Principal, error)
+	// ClientIP says where a request came from, behind trusted proxies.
+	ClientIP    func(r *http.Request) netip.Addr
+	Idempotency *idempotency.Store
+	Logger      *slog.Logger
+	Version     string
+}
+
+// API is the REST face. It is an http.Handler.
+type API struct {
+	s       Services
+	log     *slog.Logger
+	mux     *http.ServeMux
+	huma    huma.API
+	ops     map[string]op // by the mux's pattern
+	handler http.Handler
+}
+
+// MaxBody is the largest request body in bytes, unless an operation states its own.
+const MaxBody = 1 << 20
+
+// humaOnce guards the framework's package-level hooks, which are the same for
+// every API of the process.
+var humaOnce sync.Once
+
+// New returns the face over services.
+func New(s Services) *API {
+	humaOnce.Do(func() {
+		huma.NewError = newProblem
+		huma.NewErrorWithContext = func(c huma.Context, status int, msg string, errs ...error) huma.StatusError {
+			p := problemOf(newProblem(status, msg, errs...))
+			r, _ := humago.Unwrap(c)
+			return p.filled(r)
+		}
+		huma.DefaultArrayNullable = false
+	})
+	if s.Logger == nil {
+		s.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s.Version == "" {
+		s.Version = "dev"
+	}
+	a := &API{s: s, log: s.Logger, mux: http.NewServeMux(), ops: map[string]op{}}
+	a.huma = humago.New(a.mux, a.config())
+	a.routes()
+	a.describe()
+	a.handler = a.middleware(a.mux)
+	return a
+}
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
+
+// OpenAPI returns the document that describes the face.
+func (a *API) OpenAPI() ([]byte, error) {
+	raw, err := json.Marshal(a.huma.OpenAPI())
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, raw, "", "  "); err != nil {
+		return nil, err
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}
+
+func (a *API) config() huma.Config {
+	format := huma.Format{Marshal: marshalJSON, Unmarshal: unmarshalJSON}
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "Landlord", Version: "1",
+				Description: "The tenant registry and control plane: who the tenants are, what they may use, which keys are theirs, and what was done.\n\n" +
+					"Every error is an RFC 9457 problem document with a stable `code`.",
+				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName),
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"bearer": {
+						Type: "http", Scheme: "bearer",
+						Description: "An operator's token, a service account's token, a tenant's API key with landlord: scopes, or a JWT of the platform's OIDC issuer.",
+					},
+				},
+			},
+		},
+		Formats: map[string]huma.Format{
+			"application/json": format, "json": format,
+			"application/merge-patch+json": format,
+		},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+	}
+}
+
+func marshalJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+var (
+	errBadUTF8 = errors.New("the body is not valid UTF-8")
+	errNUL     = errors.New("the body holds a NUL character")
+)
+
+// unmarshalJSON refuses what PostgreSQL could not store before anything acts on it.
+func unmarshalJSON(b []byte, v any) error {
+	if !utf8.Valid(b) {
+		return errBadUTF8
+	}
+	if hasNUL(b) {
+		return errNUL
+	}
+	return json.Unmarshal(b, v)
+}
+
+// hasNUL finds a raw NUL byte and the escape \u0000.
+func hasNUL(b []byte) bool {
+	if bytes.IndexByte(b, 0) >= 0 {
+		return true
+	}
+	if !bytes.Contains(b, []byte(`\u0000`)) {
+		return false
+	}
+	for i := 0; i+1 < len(b); i++ {
+		if b[i] != '\\' {
+			continue
+		}
+		if bytes.HasPrefix(b[i:], []byte(`\u0000`)) {
+			return true
+		}
+		i++ // whatever is escaped, it is not the start of another escape
+	}
+	return false
+}

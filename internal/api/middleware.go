@@ -1,0 +1,325 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/landlordhq/landlord/internal/access"
+	"github.com/landlordhq/landlord/internal/fault"
+	"github.com/landlordhq/landlord/internal/idempotency"
+)
+
+// call is what the edge knows about a request; handlers leave their error in it
+// for the one log line.
+type call struct {
+	id      string
+	path    string
+	pattern string
+	who     access.Principal
+	err     error
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	if c == nil {
+		c = &call{}
+	}
+	return c
+}
+
+// answer turns a handler's error into the problem that the caller sees and
+// leaves the error for the log.
+func (a *API) answer(ctx context.Context, err error) *Problem {
+	c := callOf(ctx)
+	c.err = err
+	q := *problemOf(err)
+	q.Instance, q.RequestID = c.path, c.id
+	return &q
+}
+
+func (p *Problem) fill(r *http.Request) {
+	c := callOf(r.Context())
+	p.Instance, p.RequestID = c.path, c.id
+	if c.err == nil {
+		c.err = p
+	}
+}
+
+func (p *Problem) filled(r *http.Request) *Problem {
+	q := *p
+	q.fill(r)
+	return &q
+}
+
+// middleware wraps the operations in what all requests have in common, outermost
+// first: request id and log, recover, route, text, credential, Idempotency-Key.
+func (a *API) middleware(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		c := &call{id: requestID(r), path: r.URL.EscapedPath()}
+		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+		rec := &recorder{ResponseWriter: w}
+		h := rec.Header()
+		h.Set("X-Request-Id", c.id)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		defer func() {
+			if v := recover(); v != nil {
+				if v == http.ErrAbortHandler { //nolint:errorlint // the sentinel is panicked with as it is
+					panic(v)
+				}
+				a.log.Error("panic", "panic", v, "request_id", c.id, "stack", string(debug.Stack()))
+				if rec.status == 0 {
+					writeProblem(rec, r, problem(http.StatusInternalServerError, "internal", "Something went wrong on our side."))
+				}
+			}
+			a.logCall(r, c, rec.status, time.Since(began))
+		}()
+		a.serve(rec, r, c, next)
+	})
+}
+
+func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.Handler) {
+	_, pattern := a.mux.Handler(r)
+	c.pattern = pattern
+	o, known := a.ops[pattern]
+	if !known {
+		if pattern != "" { // a page without a credential: /openapi.json, /docs
+			next.ServeHTTP(w, r)
+			return
+		}
+		a.noRoute(w, r, next)
+		return
+	}
+	if !storable(r.URL.Path) || !storable(unescaped(r.URL.RawQuery)) {
+		writeProblem(w, r, problem(http.StatusBadRequest, "invalid_text", "The URL holds a NUL character or is not valid UTF-8."))
+		return
+	}
+	who, err := a.authenticate(r)
+	if err != nil {
+		writeProblem(w, r, a.answer(r.Context(), err))
+		return
+	}
+	c.who = who
+	r = r.WithContext(access.With(r.Context(), who))
+	if key := r.Header.Get("Idempotency-Key"); o.Creates && key != "" && a.s.Idempotency != nil {
+		a.once(w, r, o, who, key, next)
+		return
+	}
+	next.ServeHTTP(w, r)
+}
+
+// noRoute answers for a path or method that is not in the mux.
+func (a *API) noRoute(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	probe := &recorder{ResponseWriter: discard{http.Header{}}}
+	next.ServeHTTP(probe, r) // the mux knows which methods the path has
+	if probe.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", probe.Header().Get("Allow"))
+		writeProblem(w, r, problem(http.StatusMethodNotAllowed, "method_not_allowed", "This path takes "+probe.Header().Get("Allow")+"."))
+		return
+	}
+	writeProblem(w, r, problem(http.StatusNotFound, "route_not_found", "There is no such path. See /docs."))
+}
+
+func (a *API) authenticate(r *http.Request) (access.Principal, error) {
+	none := fault.New(fault.Unauthenticated, "credential_required", "This needs a credential: send Authorization: Bearer with a token or key.")
+	values := r.Header.Values("Authorization")
+	if len(values) == 0 {
+		return access.Principal{}, none
+	}
+	scheme, bearer, _ := strings.Cut(values[0], " ")
+	bearer = strings.TrimSpace(bearer)
+	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || bearer == "" {
+		return access.Principal{}, none
+	}
+	who, err := a.s.Authenticate(r.Context(), bearer)
+	if err != nil {
+		return access.Principal{}, err
+	}
+	who.RequestID = callOf(r.Context()).id
+	who.UserAgent = clip(strings.ToValidUTF8(r.UserAgent(), "�"), 512)
+	if a.s.ClientIP != nil {
+		who.SourceIP = a.s.ClientIP(r)
+	} else if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		who.SourceIP = ap.Addr().Unmap().WithZone("")
+	}
+	return who, nil
+}
+
+// once carries out a request with an Idempotency-Key, or replays its answer.
+func (a *API) once(w http.ResponseWriter, r *http.Request, o op, who access.Principal, key string, next http.Handler) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, o.MaxBody))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			writeProblem(w, r, problem(http.StatusRequestEntityTooLarge, "body_too_large", "The request body is larger than this operation takes."))
+			return
+		}
+		writeProblem(w, r, problem(http.StatusBadRequest, "body_unreadable", "The request body broke off."))
+		return
+	}
+	claim, before, err := a.s.Idempotency.Begin(r.Context(), idempotency.Request{
+		Principal: string(who.Type) + ":" + who.ID, Key: key, Method: r.Method, Path: r.URL.RequestURI(), Body: body,
+	})
+	if err != nil {
+		writeProblem(w, r, a.answer(r.Context(), err))
+		return
+	}
+	if before != nil {
+		for k, v := range before.Header {
+			w.Header().Set(k, v)
+		}
+		w.Header().Set("Idempotency-Replayed", "true")
+		w.WriteHeader(before.Status)
+		_, _ = w.Write(before.Body) // the caller may be gone
+		return
+	}
+	r = r.WithContext(claim.Context(r.Context()))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	held := &buffer{header: w.Header(), status: http.StatusOK}
+	finished := false
+	finish := func(ans idempotency.Answer) {
+		finished = true
+		// The answer is kept even when the caller has gone: that is when it is needed.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 5*time.Second)
+		defer cancel()
+		if err := claim.Finish(ctx, ans); err != nil {
+			a.log.Error("answer not kept", "request_id", callOf(r.Context()).id, "error", err)
+		}
+	}
+	defer func() {
+		if !finished { // a panic on its way up
+			finish(idempotency.Answer{Status: http.StatusInternalServerError})
+		}
+	}()
+	next.ServeHTTP(held, r)
+	ans := idempotency.Answer{Status: held.status, Header: map[string]string{}, Body: held.body.Bytes()}
+	for _, k := range []string{"Content-Type", "Location", "Etag"} {
+		if v := held.header.Get(k); v != "" {
+			ans.Header[k] = v
+		}
+	}
+	finish(ans)
+	w.WriteHeader(held.status)
+	_, _ = w.Write(held.body.Bytes()) // the caller may be gone
+}
+
+func (a *API) logCall(r *http.Request, c *call, status int, took time.Duration) {
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.String("method", r.Method), slog.String("route", c.pattern), slog.Int("status", status),
+		slog.Duration("duration", took), slog.String("request_id", c.id),
+	}
+	if c.who.ID != "" {
+		attrs = append(attrs, slog.String("actor_id", c.who.ID))
+	}
+	if c.err != nil {
+		p := problemOf(c.err)
+		attrs = append(attrs, slog.String("code", p.Code))
+		if status >= 500 {
+			level = slog.LevelError
+			attrs = append(attrs, slog.String("error", c.err.Error()))
+		}
+	}
+	a.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// requestID takes the caller's X-Request-Id when it is harmless, else makes one.
+func requestID(r *http.Request) string {
+	s := r.Header.Get("X-Request-Id")
+	ok := len(s) > 0 && len(s) <= 128
+	for i := 0; ok && i < len(s); i++ {
+		c := s[i]
+		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.'
+	}
+	if ok {
+		return s
+	}
+	var b [15]byte
+	_, _ = rand.Read(b[:]) // crypto/rand never fails
+	return "req_" + strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+}
+
+func storable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
+// unescaped undoes %XX, leaving what is no escape as it is; it is only for checks.
+func unescaped(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			hi, lo := unhex(s[i+1]), unhex(s[i+2])
+			if hi >= 0 && lo >= 0 {
+				b = append(b, byte(hi<<4|lo))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
+}
+
+func unhex(c byte) int { return strings.IndexByte("0123456789abcdef", c|0x20) }
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}
+
+// recorder notes the status.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// buffer holds an answer back until it is kept.
+type buffer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (b *buffer) Header() http.Header         { return b.header }
+func (b *buffer) WriteHeader(status int)      { b.status = status }
+func (b *buffer) Write(p []byte) (int, error) { return b.body.Write(p) }
+
+type discard struct{ h http.Header }
+
+func (d discard) Header() http.Header         { return d.h }
+func (d discard) WriteHeader(int)             {}
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }

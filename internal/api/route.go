@@ -1,0 +1,70 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// op describes one operation. Every operation has a row in the contract table
+// of package app: success, no credential, another tenant's credential, bad input.
+type op struct {
+	ID          string // kebab-case, verb first: "create-tenant"
+	Method      string
+	Path        string // "/v1/tenants/{tenant}"
+	Tag         string // the noun, plural: groups the reference
+	Summary     string // a few words
+	Description string // order of a list, side effects, what is shown once
+	Status      int    // of success; 0: 200, or 201 when Creates
+	Creates     bool   // takes Idempotency-Key
+	MaxBody     int64  // 0: MaxBody
+	Errors      []int  // besides 400, 401, 403, 404, 422, 500, 503
+}
+
+// route registers an operation.
+func route[I, O any](a *API, o op, h func(context.Context, *I) (*O, error)) {
+	if o.Status == 0 {
+		o.Status = http.StatusOK
+		if o.Creates {
+			o.Status = http.StatusCreated
+		}
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = MaxBody
+	}
+	errs := append([]int{400, 401, 403, 404, 422, 500, 503}, o.Errors...)
+	if o.Creates {
+		errs = append(errs, 409)
+	}
+	slices.Sort(errs)
+	ho := huma.Operation{
+		OperationID: o.ID, Method: o.Method, Path: o.Path, Tags: []string{o.Tag}, Summary: o.Summary, Description: o.Description,
+		DefaultStatus: o.Status, MaxBodyBytes: o.MaxBody, Security: []map[string][]string{{"bearer": {}}},
+		Responses:  map[string]*huma.Response{},
+		Extensions: map[string]any{},
+	}
+	if o.Creates {
+		ho.Parameters = append(ho.Parameters, &huma.Param{
+			Name: "Idempotency-Key", In: "header",
+			Description: "A key of yours for this request, at most 255 printable characters. The same key and body within 24 h get the stored answer.",
+			Schema:      &huma.Schema{Type: "string", MaxLength: new(255)},
+		})
+	}
+	for _, status := range slices.Compact(errs) {
+		ho.Responses[strconv.Itoa(status)] = &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}},
+		}
+	}
+	a.ops[o.Method+" "+o.Path] = o
+	huma.Register(a.huma, ho, func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(ctx, in)
+		if err != nil {
+			return nil, a.answer(ctx, err)
+		}
+		return out, nil
+	})
+}
