@@ -1,0 +1,107 @@
+// Command landlord is the tenant registry: its server, its development world and
+// its command line.
+//
+//	landlord dev          a whole world on this machine: PostgreSQL, catalogue, server
+//	landlord serve        the server
+//	landlord bootstrap    the first owner of a new installation
+//	landlord NOUN VERB    everything the REST API can do
+//
+// Nothing below cmd/ reads the environment: kong fills flags from it here.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes of every command.
+const (
+	exitOK    = 0
+	exitError = 1 // the command failed; the reason is on standard error
+	exitUsage = 2 // the command line is wrong
+)
+
+// cli is the whole command line: flags, environment and help in one place.
+type cli struct {
+	Globals
+
+	Version    kong.VersionFlag `help:"Print the version and exit."`
+	Completion completionCmd    `cmd:"" help:"Print a completion script for your shell." group:"other"`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main without the process: tests call it.
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) (code int) {
+	c := &cli{}
+	c.in, c.out, c.errOut = in, out, errOut
+	type exit struct{ code int }
+	defer func() {
+		switch v := recover().(type) {
+		case nil:
+		case exit: // kong asked to leave: --help, --version
+			code = v.code
+		default:
+			panic(v)
+		}
+	}()
+	parser, err := kong.New(c,
+		kong.Name("landlord"),
+		kong.Description("The tenant registry and control plane: who the tenants are, what they may use, which keys are theirs, and what was done."),
+		kong.Writers(out, errOut),
+		kong.Exit(func(code int) { panic(exit{code}) }),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100, NoExpandSubcommands: true}),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "server", Title: "Run a server:"},
+			{Key: "registry", Title: "Work with the registry (through its API):"},
+			{Key: "other", Title: "Other:"},
+		}),
+		kong.Vars{"version": version()},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&c.Globals),
+	)
+	if err != nil {
+		panic(err) // the command line itself is a defect
+	}
+	c.parser = parser
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if err != nil {
+		var pe *kong.ParseError
+		if errors.As(err, &pe) {
+			_, _ = fmt.Fprintf(errOut, "landlord: %v\n", err)
+			_, _ = fmt.Fprintln(errOut, `Run "landlord --help", or "landlord COMMAND --help".`)
+			return exitUsage
+		}
+		_, _ = fmt.Fprintf(errOut, "landlord: %v\n", err)
+		return exitUsage
+	}
+	if err := kctx.Run(); err != nil {
+		_, _ = fmt.Fprintf(errOut, "landlord: %v\n", err)
+		return exitError
+	}
+	return exitOK
+}
+
+func version() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
+		return b.Main.Version
+	}
+	return "dev"
+}
