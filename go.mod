@@ -2,6 +2,8 @@ module github.com/landlordhq/landlord
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	github.com/alecthomas/kong v1.17.0 // indirect
 	github.com/coreos/go-oidc/v3 v3.21.0 // indirect
