@@ -76,8 +76,7 @@ func (d Decision) NextAfter() time.Duration {
 	if d.ResetAfter <= 0 {
 		return 0
 	}
-	t := d.Limit.interval()
-	return d.ResetAfter - (d.ResetAfter-1)/t*t
+	return (d.ResetAfter-1)%d.Limit.interval() + 1
 }
 
 // decide is GCRA itself. Times are nanoseconds since the limiter's start; tat is the stored one, next the one to store
