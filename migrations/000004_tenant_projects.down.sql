@@ -1,0 +1,2 @@
+DROP TABLE tenant_projects;
+DROP TYPE tenant_project_status;

@@ -1,0 +1,2 @@
+DROP TABLE tenant_idp_config;
+DROP TYPE idp_kind;

@@ -1,0 +1,3 @@
+DROP TABLE tenant_webhook_attempts;
+DROP TABLE tenant_webhook_deliveries;
+DROP TABLE tenant_webhooks;

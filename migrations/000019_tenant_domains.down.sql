@@ -1,0 +1,2 @@
+DROP TABLE tenant_domain_verifications;
+DROP TABLE tenant_domains;

@@ -1,0 +1,8 @@
+package migrations
+
+import "embed"
+
+// FS holds the migrations, NNNNNN_name.up.sql and .down.sql, at its root.
+//
+//go:embed *.sql
+var FS embed.FS
