@@ -13,6 +13,7 @@ func (a *API) routes() {
 // the reference made from it.
 func (a *API) describe() {
 	a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
+	a.referenceRoutes()
 	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
 		doc, err := a.OpenAPI()
 		if err != nil {

@@ -1,0 +1,60 @@
+package api
+
+// errorCode documents a stable code. The page /docs/errors and docs/errors.md
+// are made from these tables; a test fails on a code that is in use and not
+// here, or here and not in use.
+type errorCode struct {
+	Code    string
+	Status  int
+	Meaning string
+}
+
+// errorCodes are the codes of whole problems, in alphabetical order.
+var errorCodes = []errorCode{
+	{"body_required", 400, "The operation needs a JSON body."},
+	{"body_timeout", 408, "The request body did not arrive in time."},
+	{"body_too_large", 413, "The request body is larger than the operation takes: 1 MiB unless it states its own limit."},
+	{"body_unreadable", 400, "The request body broke off on the way. Send it again."},
+	{"credential_required", 401, "No credential, or not in the form Authorization: Bearer TOKEN."},
+	{"cursor_malformed", 400, "The cursor was not made by this list. Use next_cursor as it is."},
+	{"database_busy", 503, "The database did not answer in time. Nothing was done: try again after Retry-After."},
+	{"database_unavailable", 503, "The database can't be reached. Try again after Retry-After."},
+	{"idempotency_answer_lost", 409, "The first request with this key was carried out, but its answer is lost. Read the thing instead of making it again."},
+	{"idempotency_in_progress", 409, "The first request with this key is still running. Try again after Retry-After."},
+	{"idempotency_key_malformed", 400, "Idempotency-Key is 1 to 255 printable ASCII characters."},
+	{"idempotency_key_reused", 422, "The key was used for another request. Use a fresh key for each."},
+	{"if_match_malformed", 400, "If-Match takes one ETag in its quotes, or *."},
+	{"internal", 500, "A defect of ours. The request_id finds it in the server's log."},
+	{"invalid_request", 422, "Fields break a rule; errors says which."},
+	{"invalid_text", 422, "Text that can't be stored: invalid UTF-8, or a NUL character. 400 when it is found before the fields are looked at."},
+	{"json_malformed", 400, "The body is not valid JSON."},
+	{"method_not_allowed", 405, "The path exists, but not with this method; Allow says which it takes."},
+	{"not_acceptable", 406, "The server answers application/json."},
+	{"permission_denied", 403, "The credential lacks a permission; detail names it."},
+	{"platform_only", 403, "Only the platform's own credentials may do this, not a tenant's."},
+	{"route_not_found", 404, "There is no such path."},
+	{"stale_version", 412, "The thing has changed since you read it. Read it again and repeat your change."},
+	{"tenant_archived", 409, "The tenant is archived: only its audit log is kept."},
+	{"tenant_frozen", 409, "The tenant is frozen: it can be read but not changed until it is reactivated."},
+	{"tenant_not_found", 404, "No such tenant, or not yours."},
+	{"tenant_suspended", 409, "The tenant is suspended: only the platform's operators can change it."},
+	{"unsupported_media_type", 415, "Send application/json (or application/merge-patch+json with PATCH)."},
+}
+
+// fieldCodes are the codes of single fields, in alphabetical order.
+var fieldCodes = []errorCode{
+	{"duplicate", 0, "A value stands more than once."},
+	{"id_malformed", 0, "Neither an id of the wanted kind nor a UUID."},
+	{"invalid", 0, "The value breaks a rule that the message names."},
+	{"not_one_of", 0, "The value is not one of those allowed."},
+	{"out_of_range", 0, "The number is too small or too large."},
+	{"required", 0, "The field is needed."},
+	{"too_few", 0, "Too few elements."},
+	{"too_long", 0, "The text is too long."},
+	{"too_many", 0, "Too many elements."},
+	{"too_short", 0, "The text is too short."},
+	{"unknown_field", 0, "The operation has no such field."},
+	{"unknown_parameter", 0, "The operation has no such query parameter."},
+	{"wrong_format", 0, "The text has not the form that the message names."},
+	{"wrong_type", 0, "The value has another JSON type than the field."},
+}
