@@ -1,0 +1,57 @@
+package telemetry
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+)
+
+// RequestIDHeader carries the id in requests and answers.
+const RequestIDHeader = "X-Request-Id"
+
+const (
+	minRequestID = 8
+	maxRequestID = 128
+)
+
+type requestIDKey struct{}
+
+// AcceptRequestID returns the caller's request id when it is sane (8 to 128 letters, digits and -_.:/+=@), which keeps a
+// trace whole across services; else a new one. What isn't sane can't be trusted in a log.
+func AcceptRequestID(inbound string) string {
+	if len(inbound) < minRequestID || len(inbound) > maxRequestID {
+		return NewRequestID()
+	}
+	for i := range len(inbound) {
+		switch c := inbound[i]; {
+		case '0' <= c && c <= '9', 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z':
+		case c == '-', c == '_', c == '.', c == ':', c == '/', c == '+', c == '=', c == '@':
+		default:
+			return NewRequestID()
+		}
+	}
+	return inbound
+}
+
+// NewRequestID returns a random id of 26 characters.
+func NewRequestID() string { return rand.Text() }
+
+// WithRequestID returns a context that carries the id; the logger adds it to every line.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestIDKey{}, id)
+}
+
+// RequestID returns the context's request id, or "".
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// RequestIDs puts each request's id in its context and in the answer.
+func RequestIDs(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := AcceptRequestID(r.Header.Get(RequestIDHeader))
+		w.Header().Set(RequestIDHeader, id)
+		next.ServeHTTP(w, r.WithContext(WithRequestID(r.Context(), id)))
+	})
+}
