@@ -45,7 +45,7 @@ func openFolder(c Config, logger *slog.Logger) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at := acc.barred(dir); at != "" {
+	if at := acc.barred(filepath.Dir(dir)); at != "" { // dir itself is ours to open
 		sum := sha256.Sum256([]byte(dir))
 		other := filepath.Join(base, "pg-"+hex.EncodeToString(sum[:6]))
 		logger.Warn("data folder moved: postgresql can't run as root, and its account can't enter the wanted folder",
