@@ -9,15 +9,15 @@ CREATE TABLE tenant_events (
     project_id UUID,
     type       TEXT        NOT NULL,
     payload    JSONB       NOT NULL DEFAULT '{}'::jsonb,
-    actor      JSONB       NOT NULL DEFAULT '{}'::jsonb,
+    actor_type TEXT,
+    actor_id   TEXT,
     request_id TEXT,
     xid        XID8        NOT NULL DEFAULT pg_current_xact_id(),
     seq        BIGINT      NOT NULL DEFAULT nextval('tenant_events_seq_seq'),
     created_at TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     CONSTRAINT tenant_events_pkey PRIMARY KEY (tenant_id, id, created_at),
     CONSTRAINT tenant_events_type_check CHECK (type ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$'),
-    CONSTRAINT tenant_events_payload_check CHECK (jsonb_typeof(payload) = 'object'),
-    CONSTRAINT tenant_events_actor_check CHECK (jsonb_typeof(actor) = 'object')
+    CONSTRAINT tenant_events_payload_check CHECK (jsonb_typeof(payload) = 'object')
 ) PARTITION BY RANGE (created_at);
 
 ALTER SEQUENCE tenant_events_seq_seq OWNED BY tenant_events.seq;
@@ -27,7 +27,8 @@ CREATE INDEX tenant_events_tenant_order_idx ON tenant_events (tenant_id, xid, se
 
 COMMENT ON TABLE tenant_events IS 'What happened, with the payload, in commit order: the outbox of webhooks and of the events API. Append-only, partitioned by month, without foreign keys.';
 COMMENT ON COLUMN tenant_events.tenant_id IS 'The tenant concerned; the internal tenant for what concerns the whole platform.';
-COMMENT ON COLUMN tenant_events.actor IS 'Who did it: {"id", "type", "name"}, as in the audit record.';
+COMMENT ON COLUMN tenant_events.actor_type IS 'Who did it, as in the audit record: operator, service, api_key, user, system.';
+COMMENT ON COLUMN tenant_events.created_at IS 'When it was written; decides the partition. Writers set clock_timestamp(), so that a transaction that began before midnight of a month''s end lands in a partition that exists.';
 COMMENT ON COLUMN tenant_events.xid IS 'Transaction that wrote it: first half of the commit order.';
 COMMENT ON COLUMN tenant_events.seq IS 'Order within that transaction: second half.';
 

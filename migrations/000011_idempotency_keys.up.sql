@@ -5,6 +5,7 @@ CREATE TABLE idempotency_keys (
     path               TEXT        NOT NULL,
     body_hash          BYTEA       NOT NULL,
     state              TEXT        NOT NULL DEFAULT 'pending',
+    claim              UUID        NOT NULL,
     status             INT,
     headers            JSONB       NOT NULL DEFAULT '{}'::jsonb,
     response_encrypted BYTEA,
@@ -25,6 +26,7 @@ COMMENT ON TABLE idempotency_keys IS 'Answers kept for callers that repeat a req
 COMMENT ON COLUMN idempotency_keys.principal IS 'kind:id of the caller; keys of different callers never meet.';
 COMMENT ON COLUMN idempotency_keys.body_hash IS 'SHA-256 of the request body; another body under the same key is refused.';
 COMMENT ON COLUMN idempotency_keys.state IS 'pending: running; applied: the change committed, the answer is not stored yet; done: the answer can be repeated.';
+COMMENT ON COLUMN idempotency_keys.claim IS 'The attempt that runs the request. One whose claim was taken over can no longer finish it.';
 COMMENT ON COLUMN idempotency_keys.response_encrypted IS 'The answer''s body, encrypted: it may hold a secret that is shown once.';
 COMMENT ON COLUMN idempotency_keys.locked_until IS 'After this a pending request counts as lost and may be taken over.';
 
