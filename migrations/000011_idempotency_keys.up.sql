@@ -9,7 +9,6 @@ CREATE TABLE idempotency_keys (
     status             INT,
     headers            JSONB       NOT NULL DEFAULT '{}'::jsonb,
     response_encrypted BYTEA,
-    claim              UUID        NOT NULL,
     locked_until       TIMESTAMPTZ NOT NULL,
     created_at         TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     expires_at         TIMESTAMPTZ NOT NULL,
@@ -29,7 +28,6 @@ COMMENT ON COLUMN idempotency_keys.body_hash IS 'SHA-256 of the request body; an
 COMMENT ON COLUMN idempotency_keys.state IS 'pending: running; applied: the change committed, the answer is not stored yet; done: the answer can be repeated.';
 COMMENT ON COLUMN idempotency_keys.claim IS 'The attempt that runs the request. One whose claim was taken over can no longer finish it.';
 COMMENT ON COLUMN idempotency_keys.response_encrypted IS 'The answer''s body, encrypted: it may hold a secret that is shown once.';
-COMMENT ON COLUMN idempotency_keys.claim IS 'Token of the request that runs: one whose claim was taken over can no longer commit.';
 COMMENT ON COLUMN idempotency_keys.locked_until IS 'After this a pending request counts as lost and may be taken over.';
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_keys TO landlord_app;

@@ -69,7 +69,7 @@ func Record(ctx context.Context, tx pg.Tx, e Event) error {
 	queueRecord(b, id.AuditEvent(eventID), e, who)
 	event.Queue(b, event.Event{
 		ID: eventID, TenantID: owner, ProjectID: e.ProjectID, Type: e.Action, Payload: payload,
-		Actor: event.Actor{ID: who.ID, Type: string(who.Type), Name: who.Name}, RequestID: who.RequestID,
+		ActorType: string(who.Type), ActorID: who.ID, RequestID: who.RequestID,
 	})
 	if err := pg.Send(ctx, tx, b); err != nil {
 		return fmt.Errorf("record %s: %w", e.Action, err)

@@ -15,14 +15,8 @@ type Event struct {
 	ProjectID id.Project      `db:"project_id"`
 	Type      string          `db:"type"` // "api_key.created"
 	Payload   json.RawMessage `db:"payload"`
-	Actor     Actor           `db:"actor"`
+	ActorType string          `db:"actor_type"`
+	ActorID   string          `db:"actor_id"`
 	RequestID string          `db:"request_id"`
 	CreatedAt time.Time       `db:"created_at"`
-}
-
-// Actor is who did it, as in the audit record of the same change.
-type Actor struct {
-	ID   string `json:"id"`
-	Type string `json:"type"`
-	Name string `json:"name,omitempty"`
 }

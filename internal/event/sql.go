@@ -7,10 +7,10 @@ import (
 // created_at is the statement's clock, not the transaction's: a transaction that
 // began before midnight of a month's end still writes into a partition that exists.
 const insertEvent = `
-INSERT INTO tenant_events (id, tenant_id, project_id, type, payload, actor, request_id, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, NULLIF($7, ''), clock_timestamp())`
+INSERT INTO tenant_events (id, tenant_id, project_id, type, payload, actor_type, actor_id, request_id, created_at)
+VALUES ($1, $2, $3, $4, $5, NULLIF($6, ''), NULLIF($7, ''), NULLIF($8, ''), clock_timestamp())`
 
 // Queue adds the insertion of an event to a batch of the caller's transaction.
 func Queue(b *pg.Batch, e Event) {
-	b.Queue(insertEvent, e.ID, e.TenantID, e.ProjectID, e.Type, e.Payload, e.Actor, e.RequestID)
+	b.Queue(insertEvent, e.ID, e.TenantID, e.ProjectID, e.Type, e.Payload, e.ActorType, e.ActorID, e.RequestID)
 }
