@@ -55,6 +55,27 @@ func From(ctx context.Context) (Principal, bool) {
 	return p, ok
 }
 
+// Origin is where a request came from. A face puts it into the context before it
+// asks who the bearer is, so that authentication itself can be recorded.
+type Origin struct {
+	SourceIP  netip.Addr
+	UserAgent string
+	RequestID string
+}
+
+type originKey struct{}
+
+// WithOrigin returns a context whose request came from o.
+func WithOrigin(ctx context.Context, o Origin) context.Context {
+	return context.WithValue(ctx, originKey{}, o)
+}
+
+// OriginOf returns where the request of ctx came from; zero when no face said.
+func OriginOf(ctx context.Context) Origin {
+	o, _ := ctx.Value(originKey{}).(Origin)
+	return o
+}
+
 // AsSystem returns a context that acts as landlord itself: every permission on
 // every tenant, recorded under the loop's name.
 func AsSystem(ctx context.Context, name string) context.Context {

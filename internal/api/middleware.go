@@ -145,17 +145,20 @@ func (a *API) authenticate(r *http.Request) (access.Principal, error) {
 	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || bearer == "" {
 		return access.Principal{}, none
 	}
-	who, err := a.s.Authenticate(r.Context(), bearer)
+	from := access.Origin{
+		RequestID: callOf(r.Context()).id,
+		UserAgent: clip(strings.ToValidUTF8(r.UserAgent(), "�"), 512),
+	}
+	if a.s.ClientIP != nil {
+		from.SourceIP = a.s.ClientIP(r)
+	} else if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		from.SourceIP = ap.Addr().Unmap().WithZone("")
+	}
+	who, err := a.s.Authenticate(access.WithOrigin(r.Context(), from), bearer)
 	if err != nil {
 		return access.Principal{}, err
 	}
-	who.RequestID = callOf(r.Context()).id
-	who.UserAgent = clip(strings.ToValidUTF8(r.UserAgent(), "�"), 512)
-	if a.s.ClientIP != nil {
-		who.SourceIP = a.s.ClientIP(r)
-	} else if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		who.SourceIP = ap.Addr().Unmap().WithZone("")
-	}
+	who.SourceIP, who.UserAgent, who.RequestID = from.SourceIP, from.UserAgent, from.RequestID
 	return who, nil
 }
 
