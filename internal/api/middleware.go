@@ -3,8 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"io"
 	"log/slog"
@@ -18,6 +16,7 @@ import (
 	"github.com/landlordhq/landlord/internal/access"
 	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/idempotency"
+	"github.com/landlordhq/landlord/internal/telemetry"
 )
 
 // call is what the edge knows about a request; handlers leave their error in it
@@ -69,11 +68,12 @@ func (p *Problem) filled(r *http.Request) *Problem {
 func (a *API) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		c := &call{id: requestID(r), path: r.URL.EscapedPath()}
-		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+		c := &call{id: telemetry.AcceptRequestID(r.Header.Get(telemetry.RequestIDHeader)), path: r.URL.EscapedPath()}
+		outer := r
+		r = r.WithContext(context.WithValue(telemetry.WithRequestID(r.Context(), c.id), callKey{}, c))
 		rec := &recorder{ResponseWriter: w}
 		h := rec.Header()
-		h.Set("X-Request-Id", c.id)
+		h.Set(telemetry.RequestIDHeader, c.id)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		defer func() {
@@ -81,11 +81,12 @@ func (a *API) middleware(next http.Handler) http.Handler {
 				if v == http.ErrAbortHandler { //nolint:errorlint // the sentinel is panicked with as it is
 					panic(v)
 				}
-				a.log.Error("panic", "panic", v, "request_id", c.id, "stack", string(debug.Stack()))
+				a.log.ErrorContext(r.Context(), "panic", "panic", v, "stack", string(debug.Stack()))
 				if rec.status == 0 {
 					writeProblem(rec, r, problem(http.StatusInternalServerError, "internal", "Something went wrong on our side."))
 				}
 			}
+			outer.Pattern = c.pattern // metrics, outside, read it
 			a.logCall(r, c, rec.status, time.Since(began))
 		}()
 		a.serve(rec, r, c, next)
@@ -200,7 +201,7 @@ func (a *API) once(w http.ResponseWriter, r *http.Request, o op, who access.Prin
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 5*time.Second)
 		defer cancel()
 		if err := claim.Finish(ctx, ans); err != nil {
-			a.log.Error("answer not kept", "request_id", callOf(r.Context()).id, "error", err)
+			a.log.ErrorContext(ctx, "answer not kept", "error", err)
 		}
 	}
 	defer func() {
@@ -224,7 +225,7 @@ func (a *API) logCall(r *http.Request, c *call, status int, took time.Duration) 
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
 		slog.String("method", r.Method), slog.String("route", c.pattern), slog.Int("status", status),
-		slog.Duration("duration", took), slog.String("request_id", c.id),
+		slog.Duration("duration", took),
 	}
 	if c.who.ID != "" {
 		attrs = append(attrs, slog.String("actor_id", c.who.ID))
@@ -238,22 +239,6 @@ func (a *API) logCall(r *http.Request, c *call, status int, took time.Duration) 
 		}
 	}
 	a.log.LogAttrs(r.Context(), level, "request", attrs...)
-}
-
-// requestID takes the caller's X-Request-Id when it is harmless, else makes one.
-func requestID(r *http.Request) string {
-	s := r.Header.Get("X-Request-Id")
-	ok := len(s) > 0 && len(s) <= 128
-	for i := 0; ok && i < len(s); i++ {
-		c := s[i]
-		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.'
-	}
-	if ok {
-		return s
-	}
-	var b [15]byte
-	_, _ = rand.Read(b[:]) // crypto/rand never fails
-	return "req_" + strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
 }
 
 func storable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }

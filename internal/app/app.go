@@ -1,0 +1,228 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"sync"
+	"time"
+
+	"github.com/landlordhq/landlord/internal/api"
+	"github.com/landlordhq/landlord/internal/idempotency"
+	"github.com/landlordhq/landlord/internal/pg"
+	"github.com/landlordhq/landlord/internal/telemetry"
+	"github.com/landlordhq/landlord/internal/worker"
+)
+
+// App is one replica.
+type App struct {
+	cfg     Config
+	log     *slog.Logger
+	db      *pg.DB
+	metrics *telemetry.Metrics
+	loops   *worker.Group
+	api     *api.API
+
+	idempotency *idempotency.Store
+
+	closers []func(context.Context) // run last to first by Close
+	public  http.Handler
+	private http.Handler
+	once    sync.Once
+}
+
+// New makes a replica. It starts nothing and needs no database yet.
+func New(ctx context.Context, cfg Config) (*App, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.ShutdownTimeout == 0 {
+		cfg.ShutdownTimeout = 15 * time.Second
+	}
+	if cfg.Keys == nil {
+		return nil, errors.New("no secrets: peppers and encryption keys are needed")
+	}
+	db, err := pg.Open(ctx, pg.Config{URL: cfg.DatabaseURL, MaxConns: cfg.MaxConns})
+	if err != nil {
+		return nil, err
+	}
+	a := &App{
+		cfg: cfg, log: cfg.Logger, db: db,
+		metrics: telemetry.NewMetrics(telemetry.ReadBuild(cfg.Version)),
+	}
+	a.closers = append(a.closers, func(context.Context) { db.Close() })
+	if err := a.compose(); err != nil {
+		a.Close(ctx)
+		return nil, err
+	}
+	return a, nil
+}
+
+// compose makes the services and hands them to the faces.
+func (a *App) compose() error {
+	a.idempotency = idempotency.New(a.db, a.cfg.Keys, a.cfg.Now)
+
+	loops, err := worker.New(worker.Config{
+		Lock: a.db.TryLock, Log: a.log,
+		Observe: func(t worker.Tick) { a.metrics.ObserveLoop(t.Loop, string(t.Outcome), t.Took) },
+	}, a.loopTable()...)
+	if err != nil {
+		return fmt.Errorf("make loops: %w", err)
+	}
+	a.loops = loops
+
+	a.api = api.New(api.Services{
+		Authenticate: a.authenticate, ClientIP: a.clientIP, Idempotency: a.idempotency,
+		Logger: a.log, Version: a.cfg.Version,
+	})
+	a.public = a.publicMux()
+	a.private = a.privateMux()
+	a.poolMetrics()
+	return nil
+}
+
+// loopTable lists everything that runs by itself. Each works from the state of
+// the database, so a tick that was missed is made up by the next.
+func (a *App) loopTable() []worker.Loop {
+	return []worker.Loop{
+		{Name: "idempotency_sweep", Every: 10 * time.Minute, Jitter: time.Minute, Run: func(ctx context.Context) error {
+			for {
+				if n, err := a.idempotency.Sweep(ctx); err != nil || n == 0 {
+					return err
+				}
+			}
+		}},
+		{Name: "partition_ensure", Every: time.Hour, Jitter: time.Minute, Run: a.ensurePartitions},
+	}
+}
+
+func (a *App) publicMux() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", a.api)
+	mux.HandleFunc("GET /livez", a.livez)
+	mux.HandleFunc("GET /readyz", a.readyz)
+	return a.metrics.HTTP(mux)
+}
+
+func (a *App) privateMux() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", a.livez)
+	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.Handle("GET /metrics", a.metrics.Handler())
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func (a *App) poolMetrics() {
+	a.metrics.Gauge("landlord_database_connections_in_use", "Connections of the pool that run something.", func() float64 {
+		return float64(a.db.Stat().AcquiredConns())
+	})
+	a.metrics.Gauge("landlord_database_connections_max", "Largest size of the pool.", func() float64 {
+		return float64(a.db.Stat().MaxConns())
+	})
+}
+
+// Public is the face for tenants, operators and services.
+func (a *App) Public() http.Handler { return a.public }
+
+// Private is the face for gateways and the platform's own machinery. It has no
+// credentials of its own: bind it to an address that only they reach.
+func (a *App) Private() http.Handler { return a.private }
+
+// DB is the replica's pool, for commands that work without a server.
+func (a *App) DB() *pg.DB { return a.db }
+
+// Start checks the database and begins the feed and the loops.
+func (a *App) Start(ctx context.Context) error {
+	if err := a.checkDatabase(ctx); err != nil {
+		return err
+	}
+	if err := a.ensurePartitions(ctx); err != nil {
+		return err
+	}
+	a.loops.Start(context.WithoutCancel(ctx))
+	a.closers = append(a.closers, func(context.Context) { a.loops.Close() })
+	return nil
+}
+
+// Run starts the replica, serves both listeners until ctx ends, and stops in
+// order. ready, if not nil, is called with the addresses once both listen.
+func (a *App) Run(ctx context.Context, ready func(public, private net.Addr)) error {
+	defer a.Close(context.WithoutCancel(ctx))
+	if err := a.Start(ctx); err != nil {
+		return err
+	}
+	pub, err := a.listen(ctx, a.cfg.Listen, a.public)
+	if err != nil {
+		return err
+	}
+	priv, err := a.listen(ctx, a.cfg.PrivateListen, a.private)
+	if err != nil {
+		_ = pub.server.Close()
+		return err
+	}
+	a.log.Info("serving", "public", pub.addr.String(), "private", priv.addr.String(), "version", a.cfg.Version)
+	if ready != nil {
+		ready(pub.addr, priv.addr)
+	}
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-pub.failed:
+	case err = <-priv.failed:
+	}
+	a.log.Info("stopping")
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
+	defer cancel()
+	// The public side first: gateways keep asking until nobody sends them anything.
+	return errors.Join(err, pub.server.Shutdown(stop), priv.server.Shutdown(stop))
+}
+
+type listener struct {
+	server *http.Server
+	addr   net.Addr
+	failed chan error
+}
+
+func (a *App) listen(ctx context.Context, addr string, h http.Handler) (*listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	}
+	out := &listener{server: s, addr: l.Addr(), failed: make(chan error, 1)}
+	go func() { // ends with Shutdown or Close of the server, which Run calls
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			out.failed <- fmt.Errorf("serve %s: %w", addr, err)
+		}
+	}()
+	return out, nil
+}
+
+// Close stops what Start began, flushes and closes the pool. It is safe to call
+// more than once.
+func (a *App) Close(ctx context.Context) {
+	a.once.Do(func() {
+		for i := len(a.closers) - 1; i >= 0; i-- {
+			a.closers[i](ctx)
+		}
+	})
+}

@@ -1,0 +1,30 @@
+package app
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/landlordhq/landlord/internal/secret"
+)
+
+// Config is everything that a server is told. cmd/landlord fills it from flags
+// and the environment; nothing below reads either.
+type Config struct {
+	DatabaseURL string // of the unprivileged role
+	MaxConns    int32  // 0: pgx's default
+
+	Listen        string // public: API, console, portal
+	PrivateListen string // private: gateways, metrics, health, pprof
+
+	Keys     *secret.Keyring
+	KeyBrand string // first part of an API key: BRAND_live_…; "" is the default
+
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+
+	Version         string
+	Logger          *slog.Logger
+	Now             func() time.Time // nil: the system's clock
+	ShutdownTimeout time.Duration    // how long open requests may take to end; 0: 15 s
+}
