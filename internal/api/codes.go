@@ -15,6 +15,7 @@ var errorCodes = []errorCode{
 	{"body_timeout", 408, "The request body did not arrive in time."},
 	{"body_too_large", 413, "The request body is larger than the operation takes: 1 MiB unless it states its own limit."},
 	{"body_unreadable", 400, "The request body broke off on the way. Send it again."},
+	{"credential_invalid", 401, "The credential is unknown, expired, revoked or disabled. Which of these is in the server's log only."},
 	{"credential_required", 401, "No credential, or not in the form Authorization: Bearer TOKEN."},
 	{"cursor_malformed", 400, "The cursor was not made by this list. Use next_cursor as it is."},
 	{"database_busy", 503, "The database did not answer in time. Nothing was done: try again after Retry-After."},

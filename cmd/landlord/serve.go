@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/landlordhq/landlord/internal/app"
+	"github.com/landlordhq/landlord/internal/secret"
+	"github.com/landlordhq/landlord/internal/telemetry"
+)
+
+// serverFlags are common to serve and dev.
+type serverFlags struct {
+	Listen          string        `help:"Public address: REST API and reference." env:"LANDLORD_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDR"`
+	PrivateListen   string        `help:"Private address: gateways, metrics, health, pprof. Keep it from strangers: it asks for no credential." env:"LANDLORD_PRIVATE_LISTEN" default:"127.0.0.1:8081" placeholder:"ADDR"`
+	KeyBrand        string        `help:"First part of the API keys that are made: BRAND_live_…" env:"LANDLORD_KEY_BRAND" default:"ll" placeholder:"BRAND"`
+	TrustedProxies  []string      `help:"Addresses or CIDRs whose X-Forwarded-For is believed." env:"LANDLORD_TRUSTED_PROXIES" placeholder:"CIDR"`
+	LogFormat       string        `help:"How to log: ${enum}." env:"LANDLORD_LOG_FORMAT" enum:"json,text" default:"json"`
+	LogLevel        string        `help:"What to log: ${enum}." env:"LANDLORD_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
+	MaxConns        int32         `help:"Largest number of database connections; 0 lets the driver choose." env:"LANDLORD_MAX_CONNS" default:"0" placeholder:"N"`
+	ShutdownTimeout time.Duration `help:"How long open requests may take to end." env:"LANDLORD_SHUTDOWN_TIMEOUT" default:"15s" placeholder:"DURATION"`
+}
+
+func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL string) (app.Config, error) {
+	cfg := app.Config{
+		DatabaseURL: databaseURL, MaxConns: f.MaxConns,
+		Listen: f.Listen, PrivateListen: f.PrivateListen,
+		Keys: keys, KeyBrand: f.KeyBrand,
+		Version: version(), Logger: log, ShutdownTimeout: f.ShutdownTimeout,
+	}
+	for _, s := range f.TrustedProxies {
+		p, err := prefix(s)
+		if err != nil {
+			return cfg, fmt.Errorf("--trusted-proxies: %q is neither an address nor a CIDR", s)
+		}
+		cfg.TrustedProxies = append(cfg.TrustedProxies, p)
+	}
+	return cfg, nil
+}
+
+func prefix(s string) (netip.Prefix, error) {
+	s = strings.TrimSpace(s)
+	if ip, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	return netip.ParsePrefix(s)
+}
+
+// serveCmd runs one replica.
+type serveCmd struct {
+	serverFlags
+
+	DatabaseURL string `help:"PostgreSQL, as a role without SUPERUSER and BYPASSRLS." env:"LANDLORD_DATABASE_URL" required:"" placeholder:"URL"`
+	SecretsFile string `help:"File with the peppers and encryption keys; see landlord secrets." env:"LANDLORD_SECRETS_FILE" required:"" type:"path" placeholder:"FILE"`
+}
+
+// Run implements the command.
+func (c *serveCmd) Run(ctx context.Context, g *Globals) error {
+	log, err := telemetry.NewLogger(g.errOut, telemetry.LogConfig{Format: c.LogFormat, Level: c.LogLevel})
+	if err != nil {
+		return err
+	}
+	keys, err := secret.Load(c.SecretsFile)
+	if err != nil {
+		return err
+	}
+	cfg, err := c.config(log, keys, c.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	a, err := app.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx, func(public, private net.Addr) {
+		g.done("landlord serves on http://%s (public) and http://%s (private)", public, private)
+	})
+}
+
+// secretsCmd makes the file that serve reads.
+type secretsCmd struct {
+	File string `arg:"" type:"path" help:"File to make. It is not overwritten."`
+}
+
+// Run implements the command.
+func (c *secretsCmd) Run(g *Globals) error {
+	if err := secret.Create(c.File, rand.Reader); err != nil {
+		return err
+	}
+	g.done("Made %s. Every replica needs this file; without it no API key verifies and nothing encrypted can be read: keep a copy.", c.File)
+	return nil
+}
