@@ -9,23 +9,20 @@ CREATE TABLE products (
     config_schema     JSONB       NOT NULL DEFAULT '{}'::jsonb,
     default_config    JSONB       NOT NULL DEFAULT '{}'::jsonb,
     scopes            JSONB       NOT NULL DEFAULT '[]'::jsonb,
-    manifest          JSONB       NOT NULL DEFAULT '{}'::jsonb,
     created_at        TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     updated_at        TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     CONSTRAINT products_name_check CHECK (name ~ '^[a-z][a-z0-9-]{1,62}$'),
     CONSTRAINT products_title_check CHECK (char_length(title) BETWEEN 1 AND 200),
-    CONSTRAINT products_config_schema_check CHECK (jsonb_typeof(config_schema) IN ('object', 'boolean')),
+    CONSTRAINT products_config_schema_check CHECK (jsonb_typeof(config_schema) = 'object'),
     CONSTRAINT products_default_config_check CHECK (jsonb_typeof(default_config) = 'object'),
-    CONSTRAINT products_scopes_check CHECK (jsonb_typeof(scopes) = 'array'),
-    CONSTRAINT products_manifest_check CHECK (jsonb_typeof(manifest) = 'object')
+    CONSTRAINT products_scopes_check CHECK (jsonb_typeof(scopes) = 'array')
 );
 
 COMMENT ON TABLE products IS 'Products of the platform that tenants can be entitled to, each with the manifest it declared.';
 COMMENT ON COLUMN products.supports_projects IS 'Whether tenants of this product may divide themselves into projects.';
 COMMENT ON COLUMN products.config_schema IS 'JSON Schema (2020-12) that tenant_products.config must satisfy; {} accepts anything.';
-COMMENT ON COLUMN products.default_config IS 'Configuration of a new entitlement when neither plan nor caller gives one.';
+COMMENT ON COLUMN products.default_config IS 'What is in force where the entitlement''s own config says nothing: read, never copied, so that a new default reaches every tenant.';
 COMMENT ON COLUMN products.scopes IS 'Scopes the product understands: [{"name": "renders:create", "access": "read" | "write", "description": "…"}]. A write scope is refused to a frozen tenant.';
-COMMENT ON COLUMN products.manifest IS 'Whatever else the manifest carries; kept, not read.';
 
 CREATE TABLE plans (
     name        TEXT        NOT NULL CONSTRAINT plans_pkey PRIMARY KEY,
@@ -33,22 +30,18 @@ CREATE TABLE plans (
     description TEXT        NOT NULL DEFAULT '',
     trial_days  INT         NOT NULL DEFAULT 0,
     settings    JSONB       NOT NULL DEFAULT '{}'::jsonb,
-    metadata    JSONB       NOT NULL DEFAULT '{}'::jsonb,
-    rank        INT         NOT NULL DEFAULT 0,
     archived    BOOLEAN     NOT NULL DEFAULT FALSE,
     created_at  TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     updated_at  TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     CONSTRAINT plans_name_check CHECK (name ~ '^[a-z][a-z0-9-]{1,62}$'),
     CONSTRAINT plans_title_check CHECK (char_length(title) BETWEEN 1 AND 200),
     CONSTRAINT plans_trial_days_check CHECK (trial_days BETWEEN 0 AND 3650),
-    CONSTRAINT plans_settings_check CHECK (jsonb_typeof(settings) = 'object'),
-    CONSTRAINT plans_metadata_check CHECK (jsonb_typeof(metadata) = 'object')
+    CONSTRAINT plans_settings_check CHECK (jsonb_typeof(settings) = 'object')
 );
 
 COMMENT ON TABLE plans IS 'What a tenant buys: products with their configuration, limits, settings and a trial period.';
 COMMENT ON COLUMN plans.trial_days IS 'Length of the evaluation of a new tenant; 0 means that it starts active.';
-COMMENT ON COLUMN plans.settings IS 'Values of setting definitions that tenants of this plan start from: {key: value}.';
-COMMENT ON COLUMN plans.rank IS 'Order in lists and the direction of a change: to a higher rank is an upgrade.';
+COMMENT ON COLUMN plans.settings IS 'Values of setting definitions that tenants of this plan start from: {name: value}.';
 COMMENT ON COLUMN plans.archived IS 'Kept for the tenants that have it; new tenants cannot choose it.';
 
 CREATE TABLE plan_products (
@@ -65,24 +58,24 @@ COMMENT ON TABLE plan_products IS 'Products a plan entitles to. A table, not JSO
 COMMENT ON COLUMN plan_products.config IS 'Configuration of the entitlement, laid over the product''s default_config.';
 
 CREATE TABLE meters (
-    name         TEXT        NOT NULL CONSTRAINT meters_pkey PRIMARY KEY,
-    title        TEXT        NOT NULL,
-    description  TEXT        NOT NULL DEFAULT '',
-    unit         TEXT        NOT NULL DEFAULT '',
-    aggregation  TEXT        NOT NULL DEFAULT 'sum',
-    reset_period TEXT        NOT NULL DEFAULT 'month',
-    created_at   TIMESTAMPTZ NOT NULL DEFAULT NOW(),
-    updated_at   TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+    name        TEXT        NOT NULL CONSTRAINT meters_pkey PRIMARY KEY,
+    title       TEXT        NOT NULL,
+    description TEXT        NOT NULL DEFAULT '',
+    unit        TEXT        NOT NULL DEFAULT '',
+    aggregation TEXT        NOT NULL DEFAULT 'sum',
+    limits      JSONB       NOT NULL DEFAULT '[]'::jsonb,
+    created_at  TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+    updated_at  TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     CONSTRAINT meters_name_check CHECK (name ~ '^[a-z][a-z0-9_]{1,62}$'),
     CONSTRAINT meters_title_check CHECK (char_length(title) BETWEEN 1 AND 200),
     CONSTRAINT meters_aggregation_check CHECK (aggregation IN ('sum', 'max', 'last', 'unique')),
-    CONSTRAINT meters_reset_period_check CHECK (reset_period IN ('day', 'month', 'year', 'total'))
+    CONSTRAINT meters_limits_check CHECK (jsonb_typeof(limits) = 'array')
 );
 
 COMMENT ON TABLE meters IS 'What is measured: renders, storage, API calls, users.';
 COMMENT ON COLUMN meters.unit IS 'Unit of one: render, second, byte, call, user.';
 COMMENT ON COLUMN meters.aggregation IS 'How the values of a day become one: sum, max, last (a gauge), unique (distinct values).';
-COMMENT ON COLUMN meters.reset_period IS 'When the counter of this meter starts again: day, month, year, or total (never).';
+COMMENT ON COLUMN meters.limits IS 'Limits that plans and tenants can set on it: [{"name": "max_storage_gb", "period": "total", "scale": 1000000000}], where scale says how many of the meter''s units one unit of the limit is. Rows of limits hold the meter''s units.';
 
 CREATE TABLE plan_limits (
     plan        TEXT    NOT NULL CONSTRAINT plan_limits_plan_fkey REFERENCES plans (name) ON DELETE CASCADE,
@@ -102,35 +95,30 @@ COMMENT ON TABLE plan_limits IS 'Limits a plan sets. No row: the plan says nothi
 COMMENT ON COLUMN plan_limits.limit_value IS 'The most that may be used in the period; 0 forbids. NULL exactly when unlimited.';
 
 CREATE TABLE setting_definitions (
-    key           TEXT        NOT NULL CONSTRAINT setting_definitions_pkey PRIMARY KEY,
+    name          TEXT        NOT NULL CONSTRAINT setting_definitions_pkey PRIMARY KEY,
     title         TEXT        NOT NULL DEFAULT '',
     description   TEXT        NOT NULL DEFAULT '',
-    type          TEXT        NOT NULL,
     schema        JSONB       NOT NULL DEFAULT '{}'::jsonb,
     default_value JSONB       NOT NULL DEFAULT 'null'::jsonb,
-    inheritable   BOOLEAN     NOT NULL DEFAULT TRUE,
     created_at    TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     updated_at    TIMESTAMPTZ NOT NULL DEFAULT NOW(),
-    CONSTRAINT setting_definitions_key_check CHECK (key ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$' AND char_length(key) <= 100),
-    CONSTRAINT setting_definitions_type_check CHECK (type IN ('boolean', 'integer', 'number', 'string', 'array', 'object')),
-    CONSTRAINT setting_definitions_schema_check CHECK (jsonb_typeof(schema) IN ('object', 'boolean'))
+    CONSTRAINT setting_definitions_name_check CHECK (name ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$' AND char_length(name) <= 100),
+    CONSTRAINT setting_definitions_schema_check CHECK (jsonb_typeof(schema) = 'object')
 );
 
-COMMENT ON TABLE setting_definitions IS 'Settings and feature flags that tenants can have, with type, schema and default.';
-COMMENT ON COLUMN setting_definitions.schema IS 'JSON Schema (2020-12) of a value, beyond its type.';
+COMMENT ON TABLE setting_definitions IS 'Settings and feature flags that tenants can have, with schema and default.';
+COMMENT ON COLUMN setting_definitions.schema IS 'JSON Schema (2020-12) of a value.';
 COMMENT ON COLUMN setting_definitions.default_value IS 'Value where no tenant on the way to the root sets one; JSON null means none.';
-COMMENT ON COLUMN setting_definitions.inheritable IS 'Whether a child tenant takes the value of its parent.';
 
 CREATE TABLE event_types (
     name        TEXT        NOT NULL CONSTRAINT event_types_pkey PRIMARY KEY,
     description TEXT        NOT NULL DEFAULT '',
     schema      JSONB       NOT NULL DEFAULT '{}'::jsonb,
-    deprecated  BOOLEAN     NOT NULL DEFAULT FALSE,
     built_in    BOOLEAN     NOT NULL DEFAULT FALSE,
     created_at  TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     updated_at  TIMESTAMPTZ NOT NULL DEFAULT NOW(),
     CONSTRAINT event_types_name_check CHECK (name ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' AND char_length(name) <= 100),
-    CONSTRAINT event_types_schema_check CHECK (jsonb_typeof(schema) IN ('object', 'boolean'))
+    CONSTRAINT event_types_schema_check CHECK (jsonb_typeof(schema) = 'object')
 );
 
 COMMENT ON TABLE event_types IS 'Events that products and the registry itself emit and webhooks can subscribe to.';
@@ -140,7 +128,6 @@ COMMENT ON COLUMN event_types.built_in IS 'Emitted by the registry itself; the c
 CREATE TABLE catalog_state (
     singleton  BOOLEAN     NOT NULL DEFAULT TRUE CONSTRAINT catalog_state_pkey PRIMARY KEY,
     version    BIGINT      NOT NULL DEFAULT 0,
-    checksum   TEXT        NOT NULL DEFAULT '',
     applied_by TEXT,
     applied_at TIMESTAMPTZ,
     CONSTRAINT catalog_state_singleton_check CHECK (singleton)
@@ -148,7 +135,6 @@ CREATE TABLE catalog_state (
 
 COMMENT ON TABLE catalog_state IS 'One row: which catalogue was applied last. Locked by apply, so that two at once take turns.';
 COMMENT ON COLUMN catalog_state.version IS 'Counts the applies that changed something.';
-COMMENT ON COLUMN catalog_state.checksum IS 'SHA-256 of the normalised catalogue, in hex; empty before the first apply.';
 COMMENT ON COLUMN catalog_state.applied_by IS 'Who applied it: kind:id of the principal.';
 
 INSERT INTO catalog_state (singleton) VALUES (TRUE);

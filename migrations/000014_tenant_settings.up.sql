@@ -25,7 +25,7 @@ COMMENT ON COLUMN tenant_settings.default_currency IS 'ISO 4217 code; NULL inher
 COMMENT ON COLUMN tenant_settings.payment_gateways IS 'Gateways that the tenant''s users may pay by; NULL inherits, {} allows none.';
 COMMENT ON COLUMN tenant_settings.webhook_signing_secret_encrypted IS 'Signing secret of endpoints that have none of their own; encrypted, write-only.';
 COMMENT ON COLUMN tenant_settings.features IS 'Feature flags: {name: value}.';
-COMMENT ON COLUMN tenant_settings."values" IS 'Values of setting_definitions: {key: value}.';
+COMMENT ON COLUMN tenant_settings."values" IS 'Values of setting_definitions: {name: value}.';
 COMMENT ON COLUMN tenant_settings.locked IS 'Keys that tenants below this one cannot change.';
 
 CREATE TRIGGER tenant_settings_touch_updated_at
