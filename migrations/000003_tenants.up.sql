@@ -51,6 +51,7 @@ CREATE TABLE tenants (
     cancel_reason            TEXT,
     legal_hold               BOOLEAN       NOT NULL DEFAULT FALSE,
     legal_hold_reason        TEXT,
+    status_locked            BOOLEAN       NOT NULL DEFAULT FALSE,
     metadata                 JSONB         NOT NULL DEFAULT '{}'::jsonb,
     deleted_at               TIMESTAMPTZ,
     created_at               TIMESTAMPTZ   NOT NULL DEFAULT NOW(),
@@ -81,7 +82,8 @@ CREATE INDEX tenants_kind_idx ON tenants (kind, id);
 CREATE INDEX tenants_plan_idx ON tenants (plan, id);
 CREATE INDEX tenants_parent_idx ON tenants (parent_id, id);
 CREATE INDEX tenants_ancestors_idx ON tenants USING gin (ancestors);
-CREATE INDEX tenants_metadata_idx ON tenants USING gin (metadata jsonb_path_ops);
+CREATE INDEX tenants_path_idx ON tenants ((ancestors || id));
+CREATE INDEX tenants_metadata_idx ON tenants USING gin (metadata);
 CREATE INDEX tenants_name_trgm_idx ON tenants USING gin (name gin_trgm_ops);
 CREATE INDEX tenants_slug_trgm_idx ON tenants USING gin (slug gin_trgm_ops);
 CREATE INDEX tenants_trial_ends_idx ON tenants (trial_ends_at) WHERE trial_ends_at IS NOT NULL;
@@ -106,8 +108,10 @@ COMMENT ON COLUMN tenants.archive_due_at IS 'When a frozen tenant is archived.';
 COMMENT ON COLUMN tenants.purge_due_at IS 'When an archived tenant''s data is purged, unless a legal hold blocks it.';
 COMMENT ON COLUMN tenants.cancelled_at IS 'When the tenant gave notice; it freezes then, and can be reactivated until archived.';
 COMMENT ON COLUMN tenants.legal_hold IS 'Blocks purge whatever its date says.';
+COMMENT ON COLUMN tenants.status_locked IS 'The platform itself froze, suspended or archived the tenant: a reseller above it can''t undo that.';
 COMMENT ON COLUMN tenants.metadata IS 'The caller''s own JSON object; never interpreted, filterable by key.';
-COMMENT ON COLUMN tenants.deleted_at IS 'Set when the tenant''s data was purged and only this shell remains.';
+COMMENT ON COLUMN tenants.deleted_at IS 'Set when an archived tenant was deleted: only the platform sees it, until it is restored or purged.';
+COMMENT ON INDEX tenants_path_idx IS 'Tree order: a tenant sorts right before those below it, so that a subtree is a range.';
 
 CREATE TRIGGER tenants_touch_updated_at
     BEFORE UPDATE ON tenants
