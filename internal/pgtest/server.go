@@ -4,6 +4,7 @@ package pgtest
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -121,30 +122,40 @@ func databasePrefix(client string) string {
 	return "clone_" + strings.ReplaceAll(filepath.Base(client), "-", "_") + "_"
 }
 
-// server returns the running server's URLs, or starts one.
+// server returns the running server's URLs, or starts one. A supervisor that
+// has no server yet (who started it was killed) or none any more is waited for.
 func (f folder) server(ctx context.Context) (URLs, error) {
-	idle, err := f.lock("supervisor")
-	if err != nil {
-		return URLs{}, err
-	}
-	if idle != nil { // nobody supervises
-		_ = idle.Close()
-		if _, err := embeddedpg.Find(ctx); err != nil {
+	for {
+		idle, err := f.lock("supervisor")
+		if err != nil {
 			return URLs{}, err
 		}
-		if err := f.startSupervisor(ctx); err != nil {
-			return URLs{}, fmt.Errorf("start the test server: %w", err)
+		if idle != nil { // nobody supervises
+			_ = idle.Close()
+			if _, err := embeddedpg.Find(ctx); err != nil {
+				return URLs{}, err
+			}
+			if err := f.startSupervisor(ctx); err != nil {
+				return URLs{}, fmt.Errorf("start the test server: %w", err)
+			}
+		}
+		text, err := os.ReadFile(f.path("server.json"))
+		if err == nil {
+			var u URLs
+			if err := json.Unmarshal(text, &u); err != nil {
+				return URLs{}, fmt.Errorf("read server.json: %w", err)
+			}
+			return u, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return URLs{}, err
+		}
+		select {
+		case <-ctx.Done():
+			return URLs{}, fmt.Errorf("wait for the supervisor, see %s: %w", f.path("log"), ctx.Err())
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	text, err := os.ReadFile(f.path("server.json"))
-	if err != nil {
-		return URLs{}, err
-	}
-	var u URLs
-	if err := json.Unmarshal(text, &u); err != nil {
-		return URLs{}, fmt.Errorf("read server.json: %w", err)
-	}
-	return u, nil
 }
 
 // startSupervisor starts this very program again, as the supervisor, and waits
@@ -199,7 +210,8 @@ func (f folder) dataFolder() (string, error) {
 	const memory = "/dev/shm"
 	var fs syscall.Statfs_t
 	if syscall.Statfs(memory, &fs) == nil && fs.Bavail*uint64(fs.Bsize) >= plenty {
-		dir := filepath.Join(memory, filepath.Base(string(f)))
+		sum := sha256.Sum256([]byte(f)) // a server is one folder's: another TMPDIR has another
+		dir := filepath.Join(memory, fmt.Sprintf("landlord-pgtest-%x", sum[:6]))
 		if ownFolder(dir) == nil {
 			return dir, nil
 		}

@@ -145,24 +145,16 @@ func as(ctx context.Context, url string, fn func(*pgx.Conn) error) error {
 
 // migrate brings a database to the newest schema, with partitions to write to.
 func migrate(ctx context.Context, ownerURL string) error {
+	m, err := migrations.Open(ctx, migrations.Options{URL: ownerURL})
+	if err != nil {
+		return err
+	}
+	_, err = m.Up(ctx)
+	if err = errors.Join(err, m.Close()); err != nil {
+		return err
+	}
 	return as(ctx, ownerURL, func(c *pgx.Conn) error {
-		if _, err := c.Exec(ctx, "CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL)"); err != nil {
-			return err
-		}
-		files, err := fs.Glob(migrations.FS, "*.up.sql")
-		if err != nil {
-			return err
-		}
-		for _, name := range files {
-			text, err := fs.ReadFile(migrations.FS, name)
-			if err != nil {
-				return err
-			}
-			if _, err := c.PgConn().Exec(ctx, string(text)).ReadAll(); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-		}
-		_, err = c.Exec(ctx, makePartitions)
+		_, err := c.Exec(ctx, makePartitions)
 		return err
 	})
 }

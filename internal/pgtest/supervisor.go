@@ -78,6 +78,7 @@ func newSupervisor(ctx context.Context, f folder) (*supervisor, error) {
 	if _, err := fmt.Fprintln(lock, os.Getpid()); err != nil { // for who wants to end it by hand
 		return nil, err
 	}
+	_ = os.Remove(f.path("server.json")) // of one that was killed
 	s := &supervisor{folder: f, lock: lock, idle: time.Minute, look: time.Second}
 	base, err := f.dataFolder()
 	if err != nil {
@@ -98,7 +99,8 @@ func newSupervisor(ctx context.Context, f folder) (*supervisor, error) {
 		App: s.server.AppURL("postgres"), Owner: s.server.OwnerURL("postgres"), Super: s.server.SuperURL("postgres"),
 	})
 	if err == nil {
-		err = os.WriteFile(f.path("server.json"), text, 0o600)
+		err = errors.Join(os.WriteFile(f.path("server.json.new"), text, 0o600),
+			os.Rename(f.path("server.json.new"), f.path("server.json"))) // whole, or not there
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.end())
