@@ -42,7 +42,7 @@ func (g *Globals) client() (*client.Client, error) {
 	if token == "" {
 		return nil, errors.New("no credential: set LANDLORD_TOKEN or LANDLORD_TOKEN_FILE, or give --token")
 	}
-	return client.New(g.Server, token, client.WithUserAgent("landlord-cli/"+version()))
+	return client.New(g.Server, token, client.WithUserAgent("landlord-cli/"+release()))
 }
 
 // json prints v as JSON and reports true when --output asks for that.

@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 			{Key: "registry", Title: "Work with the registry (through its API):"},
 			{Key: "other", Title: "Other:"},
 		}),
-		kong.Vars{"version": version()},
+		kong.Vars{"version": release()},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&c.Globals),
 	)
@@ -102,7 +102,13 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	return exitOK
 }
 
-func version() string {
+// version is set by the linker, in `make build` and the image.
+var version string
+
+func release() string {
+	if version != "" {
+		return version
+	}
 	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
 		return b.Main.Version
 	}

@@ -32,7 +32,7 @@ func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL 
 		DatabaseURL: databaseURL, MaxConns: f.MaxConns,
 		Listen: f.Listen, PrivateListen: f.PrivateListen,
 		Keys: keys, KeyBrand: f.KeyBrand,
-		Version: version(), Logger: log, ShutdownTimeout: f.ShutdownTimeout,
+		Version: release(), Logger: log, ShutdownTimeout: f.ShutdownTimeout,
 	}
 	for _, s := range f.TrustedProxies {
 		p, err := prefix(s)
