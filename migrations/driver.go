@@ -63,7 +63,7 @@ func connect(ctx context.Context, cfg *pgx.ConnConfig, wait time.Duration, log *
 			return nil, fmt.Errorf("%w: database %s: %w", ErrUnreachable, target, context.Cause(ctx))
 		}
 		if !time.Now().Add(connectRetry).Before(deadline) {
-			return nil, fmt.Errorf("%w (waited %s): %w", ErrUnreachable, wait, err)
+			return nil, fmt.Errorf("%w (waited %s): %s", ErrUnreachable, wait, trimLine(err.Error()))
 		}
 		if !waited {
 			log.Info("waiting for the database", "database", target, "at_most", wait.String(), "because", trimLine(err.Error()))
@@ -155,11 +155,13 @@ func (d *driver) explain(err error) error {
 	}
 	err = e.OrigErr
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Hint != "" {
-		err = fmt.Errorf("%w: %s", err, pg.Hint)
-	}
-	if e.Line > 0 {
-		err = fmt.Errorf("line %d: %w", e.Line, err)
+	if errors.As(err, &pg) {
+		if pg.Hint != "" {
+			err = fmt.Errorf("%w: %s", err, pg.Hint)
+		}
+		if pg.Position > 0 { // without one, the line is made up
+			err = fmt.Errorf("line %d: %w", e.Line, err)
+		}
 	}
 	return fmt.Errorf("migrate to version %d: %w", max(d.target, 0), err)
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/golang-migrate/migrate/v4"
@@ -101,7 +102,7 @@ func open(ctx context.Context, files fs.FS, o Options) (_ *Migrator, err error) 
 		return nil, errors.Join(err, drv.Close())
 	}
 	m.migrate.LockTimeout = o.LockTimeout
-	m.migrate.Log = applied{m.log}
+	m.migrate.Log = progress{m.log}
 	return m, nil
 }
 
@@ -268,11 +269,13 @@ func versions(src source.Driver) ([]uint, error) {
 	}
 }
 
-// applied writes golang-migrate's one line a migration to the log.
-type applied struct{ log *slog.Logger }
+// progress writes golang-migrate's one line a migration to the log, without its
+// time, which counts from when the file was read.
+type progress struct{ log *slog.Logger }
 
-func (a applied) Verbose() bool { return false }
+func (progress) Verbose() bool { return false }
 
-func (a applied) Printf(format string, v ...any) {
-	a.log.Info("migrated", "file", trimLine(fmt.Sprintf(format, v...)))
+func (p progress) Printf(format string, v ...any) {
+	file, _, _ := strings.Cut(fmt.Sprintf(format, v...), " (")
+	p.log.Info("migrated", "file", file)
 }
