@@ -20,12 +20,13 @@ BEGIN
     IF parent IS NULL OR month IS NULL OR NOT parent = ANY (public.landlord_month_partitioned_tables()) THEN
         RAISE EXCEPTION 'table % is not partitioned by month', parent USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    -- The usual call finds its month and takes no lock.
-    IF to_regclass('public.' || child) IS NOT NULL THEN
+    -- The usual call finds its month and takes no lock. It asks pg_class rather than
+    -- to_regclass, which would answer from a cache after the wait for the lock.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = child AND relnamespace = 'public'::regnamespace) THEN
         RETURN FALSE;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('landlord_month_partition:' || parent, 0));
-    IF to_regclass('public.' || child) IS NOT NULL THEN
+    IF EXISTS (SELECT FROM pg_class WHERE relname = child AND relnamespace = 'public'::regnamespace) THEN
         RETURN FALSE;
     END IF;
     -- CREATE and ATTACH rather than PARTITION OF: that would lock the parent against
@@ -66,7 +67,7 @@ BEGIN
         RAISE EXCEPTION 'month % of % is not over', to_char(first, 'YYYY-MM'), parent USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('landlord_month_partition:' || parent, 0));
-    IF to_regclass('public.' || child) IS NULL THEN
+    IF NOT EXISTS (SELECT FROM pg_class WHERE relname = child AND relnamespace = 'public'::regnamespace) THEN
         RETURN FALSE;
     END IF;
     EXECUTE format('DROP TABLE public.%I', child);
