@@ -258,8 +258,8 @@ func TestMigrator_noTransaction(t *testing.T) {
 	ctx := integration(t)
 	database := emptyDatabase(ctx, t)
 	fsys := fstest.MapFS{
-		"000003_index.up.sql":   file(noTransaction + "\nCREATE INDEX CONCURRENTLY plans_rank_idx ON plans (rank);"),
-		"000003_index.down.sql": file("DROP INDEX plans_rank_idx;"),
+		"000003_index.up.sql":   file(noTransaction + "\nCREATE INDEX CONCURRENTLY plans_title_idx ON plans (title);"),
+		"000003_index.down.sql": file("DROP INDEX plans_title_idx;"),
 		"000004_lone.up.sql":    file(noTransaction + "\nCREATE INDEX CONCURRENTLY plans_none_idx ON plans (none);"),
 		"000004_lone.down.sql":  file("SELECT 1;"),
 	}

@@ -331,7 +331,6 @@ ALTER SEQUENCE public.audit_log_id_seq OWNED BY public.audit_log.id;
 CREATE TABLE public.catalog_state (
     singleton boolean DEFAULT true NOT NULL,
     version bigint DEFAULT 0 NOT NULL,
-    checksum text DEFAULT ''::text NOT NULL,
     applied_by text,
     applied_at timestamp with time zone,
     CONSTRAINT catalog_state_singleton_check CHECK (singleton)
@@ -340,8 +339,6 @@ CREATE TABLE public.catalog_state (
 COMMENT ON TABLE public.catalog_state IS 'One row: which catalogue was applied last. Locked by apply, so that two at once take turns.';
 
 COMMENT ON COLUMN public.catalog_state.version IS 'Counts the applies that changed something.';
-
-COMMENT ON COLUMN public.catalog_state.checksum IS 'SHA-256 of the normalised catalogue, in hex; empty before the first apply.';
 
 COMMENT ON COLUMN public.catalog_state.applied_by IS 'Who applied it: kind:id of the principal.';
 
@@ -378,12 +375,11 @@ CREATE TABLE public.event_types (
     name text NOT NULL,
     description text DEFAULT ''::text NOT NULL,
     schema jsonb DEFAULT '{}'::jsonb NOT NULL,
-    deprecated boolean DEFAULT false NOT NULL,
     built_in boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT event_types_name_check CHECK (((name ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$'::text) AND (char_length(name) <= 100))),
-    CONSTRAINT event_types_schema_check CHECK ((jsonb_typeof(schema) = ANY (ARRAY['object'::text, 'boolean'::text])))
+    CONSTRAINT event_types_schema_check CHECK ((jsonb_typeof(schema) = 'object'::text))
 );
 
 COMMENT ON TABLE public.event_types IS 'Events that products and the registry itself emit and webhooks can subscribe to.';
@@ -433,12 +429,12 @@ CREATE TABLE public.meters (
     description text DEFAULT ''::text NOT NULL,
     unit text DEFAULT ''::text NOT NULL,
     aggregation text DEFAULT 'sum'::text NOT NULL,
-    reset_period text DEFAULT 'month'::text NOT NULL,
+    limits jsonb DEFAULT '[]'::jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT meters_aggregation_check CHECK ((aggregation = ANY (ARRAY['sum'::text, 'max'::text, 'last'::text, 'unique'::text]))),
+    CONSTRAINT meters_limits_check CHECK ((jsonb_typeof(limits) = 'array'::text)),
     CONSTRAINT meters_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{1,62}$'::text)),
-    CONSTRAINT meters_reset_period_check CHECK ((reset_period = ANY (ARRAY['day'::text, 'month'::text, 'year'::text, 'total'::text]))),
     CONSTRAINT meters_title_check CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))
 );
 
@@ -448,7 +444,7 @@ COMMENT ON COLUMN public.meters.unit IS 'Unit of one: render, second, byte, call
 
 COMMENT ON COLUMN public.meters.aggregation IS 'How the values of a day become one: sum, max, last (a gauge), unique (distinct values).';
 
-COMMENT ON COLUMN public.meters.reset_period IS 'When the counter of this meter starts again: day, month, year, or total (never).';
+COMMENT ON COLUMN public.meters.limits IS 'Limits that plans and tenants can set on it: [{"name": "max_storage_gb", "period": "total", "scale": 1000000000}], where scale says how many of the meter''s units one unit of the limit is. Rows of limits hold the meter''s units.';
 
 CREATE TABLE public.operators (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -506,12 +502,9 @@ CREATE TABLE public.plans (
     description text DEFAULT ''::text NOT NULL,
     trial_days integer DEFAULT 0 NOT NULL,
     settings jsonb DEFAULT '{}'::jsonb NOT NULL,
-    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
-    rank integer DEFAULT 0 NOT NULL,
     archived boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT plans_metadata_check CHECK ((jsonb_typeof(metadata) = 'object'::text)),
     CONSTRAINT plans_name_check CHECK ((name ~ '^[a-z][a-z0-9-]{1,62}$'::text)),
     CONSTRAINT plans_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
     CONSTRAINT plans_title_check CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200))),
@@ -522,9 +515,7 @@ COMMENT ON TABLE public.plans IS 'What a tenant buys: products with their config
 
 COMMENT ON COLUMN public.plans.trial_days IS 'Length of the evaluation of a new tenant; 0 means that it starts active.';
 
-COMMENT ON COLUMN public.plans.settings IS 'Values of setting definitions that tenants of this plan start from: {key: value}.';
-
-COMMENT ON COLUMN public.plans.rank IS 'Order in lists and the direction of a change: to a higher rank is an upgrade.';
+COMMENT ON COLUMN public.plans.settings IS 'Values of setting definitions that tenants of this plan start from: {name: value}.';
 
 COMMENT ON COLUMN public.plans.archived IS 'Kept for the tenants that have it; new tenants cannot choose it.';
 
@@ -536,12 +527,10 @@ CREATE TABLE public.products (
     config_schema jsonb DEFAULT '{}'::jsonb NOT NULL,
     default_config jsonb DEFAULT '{}'::jsonb NOT NULL,
     scopes jsonb DEFAULT '[]'::jsonb NOT NULL,
-    manifest jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT products_config_schema_check CHECK ((jsonb_typeof(config_schema) = ANY (ARRAY['object'::text, 'boolean'::text]))),
+    CONSTRAINT products_config_schema_check CHECK ((jsonb_typeof(config_schema) = 'object'::text)),
     CONSTRAINT products_default_config_check CHECK ((jsonb_typeof(default_config) = 'object'::text)),
-    CONSTRAINT products_manifest_check CHECK ((jsonb_typeof(manifest) = 'object'::text)),
     CONSTRAINT products_name_check CHECK ((name ~ '^[a-z][a-z0-9-]{1,62}$'::text)),
     CONSTRAINT products_scopes_check CHECK ((jsonb_typeof(scopes) = 'array'::text)),
     CONSTRAINT products_title_check CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))
@@ -553,11 +542,9 @@ COMMENT ON COLUMN public.products.supports_projects IS 'Whether tenants of this 
 
 COMMENT ON COLUMN public.products.config_schema IS 'JSON Schema (2020-12) that tenant_products.config must satisfy; {} accepts anything.';
 
-COMMENT ON COLUMN public.products.default_config IS 'Configuration of a new entitlement when neither plan nor caller gives one.';
+COMMENT ON COLUMN public.products.default_config IS 'What is in force where the entitlement''s own config says nothing: read, never copied, so that a new default reaches every tenant.';
 
 COMMENT ON COLUMN public.products.scopes IS 'Scopes the product understands: [{"name": "renders:create", "access": "read" | "write", "description": "…"}]. A write scope is refused to a frozen tenant.';
-
-COMMENT ON COLUMN public.products.manifest IS 'Whatever else the manifest carries; kept, not read.';
 
 CREATE TABLE public.schema_migrations (
     version bigint NOT NULL,
@@ -587,27 +574,22 @@ COMMENT ON COLUMN public.service_accounts.tenant_id IS 'Confines the account to 
 COMMENT ON COLUMN public.service_accounts.permissions IS 'Granted permissions, noun:verb.';
 
 CREATE TABLE public.setting_definitions (
-    key text NOT NULL,
+    name text NOT NULL,
     title text DEFAULT ''::text NOT NULL,
     description text DEFAULT ''::text NOT NULL,
-    type text NOT NULL,
     schema jsonb DEFAULT '{}'::jsonb NOT NULL,
     default_value jsonb DEFAULT 'null'::jsonb NOT NULL,
-    inheritable boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT setting_definitions_key_check CHECK (((key ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$'::text) AND (char_length(key) <= 100))),
-    CONSTRAINT setting_definitions_schema_check CHECK ((jsonb_typeof(schema) = ANY (ARRAY['object'::text, 'boolean'::text]))),
-    CONSTRAINT setting_definitions_type_check CHECK ((type = ANY (ARRAY['boolean'::text, 'integer'::text, 'number'::text, 'string'::text, 'array'::text, 'object'::text])))
+    CONSTRAINT setting_definitions_name_check CHECK (((name ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$'::text) AND (char_length(name) <= 100))),
+    CONSTRAINT setting_definitions_schema_check CHECK ((jsonb_typeof(schema) = 'object'::text))
 );
 
-COMMENT ON TABLE public.setting_definitions IS 'Settings and feature flags that tenants can have, with type, schema and default.';
+COMMENT ON TABLE public.setting_definitions IS 'Settings and feature flags that tenants can have, with schema and default.';
 
-COMMENT ON COLUMN public.setting_definitions.schema IS 'JSON Schema (2020-12) of a value, beyond its type.';
+COMMENT ON COLUMN public.setting_definitions.schema IS 'JSON Schema (2020-12) of a value.';
 
 COMMENT ON COLUMN public.setting_definitions.default_value IS 'Value where no tenant on the way to the root sets one; JSON null means none.';
-
-COMMENT ON COLUMN public.setting_definitions.inheritable IS 'Whether a child tenant takes the value of its parent.';
 
 CREATE TABLE public.tenant_api_request_logs (
     id bigint NOT NULL,
@@ -929,7 +911,7 @@ COMMENT ON COLUMN public.tenant_settings.webhook_signing_secret_encrypted IS 'Si
 
 COMMENT ON COLUMN public.tenant_settings.features IS 'Feature flags: {name: value}.';
 
-COMMENT ON COLUMN public.tenant_settings."values" IS 'Values of setting_definitions: {key: value}.';
+COMMENT ON COLUMN public.tenant_settings."values" IS 'Values of setting_definitions: {name: value}.';
 
 COMMENT ON COLUMN public.tenant_settings.locked IS 'Keys that tenants below this one cannot change.';
 
@@ -1317,7 +1299,7 @@ ALTER TABLE ONLY public.service_accounts
     ADD CONSTRAINT service_accounts_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.setting_definitions
-    ADD CONSTRAINT setting_definitions_pkey PRIMARY KEY (key);
+    ADD CONSTRAINT setting_definitions_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY public.tenant_api_request_logs
     ADD CONSTRAINT tenant_api_request_logs_pkey PRIMARY KEY (tenant_id, id, created_at);

@@ -30,7 +30,7 @@ var seeds = []struct{ table, sql string }{
 	{"plan_products", `INSERT INTO plan_products (plan, product) VALUES ('pro', 'studio')`},
 	{"meters", `INSERT INTO meters (name, title, unit) VALUES ('renders_started', 'Renders', 'render'), ('api_calls', 'API calls', 'call')`},
 	{"plan_limits", `INSERT INTO plan_limits (plan, meter, period, limit_value) VALUES ('pro', 'renders_started', 'month', 100)`},
-	{"setting_definitions", `INSERT INTO setting_definitions (key, type, default_value) VALUES ('max_resolution', 'string', '"FullHD"')`},
+	{"setting_definitions", `INSERT INTO setting_definitions (name, default_value) VALUES ('max_resolution', '"FullHD"')`},
 	{"event_types", `INSERT INTO event_types (name) VALUES ('render.completed')`},
 	{"catalog_state", `UPDATE catalog_state SET version = version + 1, checksum = 'abc', applied_at = NOW()`},
 	{"tenants", `INSERT INTO tenants (id, slug, name, plan) VALUES ('` + seedTenant + `', 'acme', 'Acme', 'pro'), ('` + otherTenant + `', 'globex', 'Globex', 'pro')`},
