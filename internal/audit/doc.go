@@ -5,5 +5,8 @@
 // and a test over all operations fails one that writes none or two; records are
 // never updated; deleting a tenant leaves its records with tenant_id NULL.
 //
+// Reading is by tenant (a tenant's own log, and those of the tenants below it) or,
+// for the platform, across all; newest first.
+//
 // Writes: audit_log, and through package event the outbox. Reads: audit_log.
 package audit
