@@ -32,7 +32,7 @@ var seeds = []struct{ table, sql string }{
 	{"plan_limits", `INSERT INTO plan_limits (plan, meter, period, limit_value) VALUES ('pro', 'renders_started', 'month', 100)`},
 	{"setting_definitions", `INSERT INTO setting_definitions (name, default_value) VALUES ('max_resolution', '"FullHD"')`},
 	{"event_types", `INSERT INTO event_types (name) VALUES ('render.completed')`},
-	{"catalog_state", `UPDATE catalog_state SET version = version + 1, checksum = 'abc', applied_at = NOW()`},
+	{"catalog_state", `UPDATE catalog_state SET version = version + 1, applied_at = NOW()`},
 	{"tenants", `INSERT INTO tenants (id, slug, name, plan) VALUES ('` + seedTenant + `', 'acme', 'Acme', 'pro'), ('` + otherTenant + `', 'globex', 'Globex', 'pro')`},
 	{"tenant_projects", `INSERT INTO tenant_projects (id, tenant_id, name, slug) VALUES ('20000000-0000-7000-8000-000000000001', '` + seedTenant + `', 'Web', 'web')`},
 	{"tenant_products", `INSERT INTO tenant_products (tenant_id, product, source) VALUES ('` + seedTenant + `', 'studio', 'plan')`},
