@@ -51,6 +51,10 @@ func codesInUse(t *testing.T) (whole, fields map[string]string) {
 					if s, ok := literal(n.Args, 0); ok {
 						whole[s+"_not_found"] = fset.Position(n.Pos()).String()
 					}
+				case "pg.Found":
+					if s, ok := literal(n.Args, 1); ok {
+						whole[s+"_not_found"] = fset.Position(n.Pos()).String()
+					}
 				case "fault.InvalidField":
 					note(fields, fset, n, 1)
 				default:

@@ -164,9 +164,9 @@ var actionPattern = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*(\.\*)?$`)
 
 func (f Filter) validate() error {
 	var bad fault.Fields
-	bad.Check(f.Action == "" || len(f.Action) <= 200 && actionPattern.MatchString(f.Action), "action", "action_malformed",
+	bad.Check(f.Action == "" || len(f.Action) <= 200 && actionPattern.MatchString(f.Action), "action", "wrong_format",
 		"action is noun.verb, or a prefix such as api_key.*")
-	bad.Check(f.CRUD == "" || len(f.CRUD) == 1 && strings.Contains("crud", f.CRUD), "crud", "unknown_crud", "crud is c, r, u or d.")
-	bad.Check(f.Since.IsZero() || f.Until.IsZero() || f.Since.Before(f.Until), "until", "before_since", "until lies before since.")
+	bad.Check(f.CRUD == "" || len(f.CRUD) == 1 && strings.Contains("crud", f.CRUD), "crud", "not_one_of", "crud is c, r, u or d.")
+	bad.Check(f.Since.IsZero() || f.Until.IsZero() || f.Since.Before(f.Until), "until", "out_of_range", "until lies before since.")
 	return bad.Err()
 }

@@ -14,20 +14,21 @@ import (
 	"github.com/landlordhq/landlord/internal/pg"
 )
 
-// refusal is why a bearer is turned away. The caller learns the code only.
+// refusal is why a bearer is turned away. The caller learns whether it has run
+// out and nothing else.
 type refusal struct {
-	code   string
-	reason error
+	expired bool
+	reason  error
 }
 
 func (r *refusal) Error() string { return r.reason.Error() }
 
 func invalid(format string, args ...any) error {
-	return &refusal{"credential_invalid", fmt.Errorf(format, args...)}
+	return &refusal{false, fmt.Errorf(format, args...)}
 }
 
 func expired(format string, args ...any) error {
-	return &refusal{"credential_expired", fmt.Errorf(format, args...)}
+	return &refusal{true, fmt.Errorf(format, args...)}
 }
 
 // Authenticate turns a bearer credential into its principal. Unknown, malformed,
@@ -44,13 +45,12 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (access.Princ
 	var no *refusal
 	switch {
 	case errors.As(err, &no):
-		s.log.InfoContext(ctx, "credential refused", "code", no.code, "reason", no.reason.Error(), "token_id", g.Token.String(),
+		s.log.InfoContext(ctx, "credential refused", "expired", no.expired, "reason", no.reason.Error(), "token_id", g.Token.String(),
 			"source_ip", access.OriginOf(ctx).SourceIP, "request_id", access.OriginOf(ctx).RequestID)
-		detail := "The credential is not valid."
-		if no.code == "credential_expired" {
-			detail = "The credential has expired."
+		if no.expired {
+			return access.Principal{}, fault.New(fault.Unauthenticated, "credential_expired", "The credential has expired.")
 		}
-		return access.Principal{}, fault.New(fault.Unauthenticated, no.code, "%s", detail)
+		return access.Principal{}, fault.New(fault.Unauthenticated, "credential_invalid", "The credential is not valid.")
 	case err != nil:
 		return access.Principal{}, err
 	}

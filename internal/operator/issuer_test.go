@@ -189,8 +189,10 @@ func codeOf(err error) string {
 	switch {
 	case err == nil:
 		return ""
+	case errors.As(err, &no) && no.expired:
+		return "credential_expired"
 	case errors.As(err, &no):
-		return no.code
+		return "credential_invalid"
 	default:
 		return fault.CodeOf(err)
 	}

@@ -119,7 +119,7 @@ func (p *CreateParams) validate() error {
 	checkEmail(&f, p.Email)
 	checkText(&f, "name", p.Name, maxName, true)
 	checkText(&f, "oidc_subject", p.OIDCSubject, 255, false)
-	f.Check(p.Role.Valid(), "role", "unknown_role", "role is owner, admin, support or viewer.")
+	f.Check(p.Role.Valid(), "role", "not_one_of", "role is owner, admin, support or viewer.")
 	return f.Err()
 }
 
@@ -131,7 +131,7 @@ func (p UpdateParams) validate() error {
 	}
 	if p.Role.Present() {
 		role, _ := p.Role.Get()
-		f.Check(role.Valid(), "role", "unknown_role", "role is owner, admin, support or viewer.")
+		f.Check(role.Valid(), "role", "not_one_of", "role is owner, admin, support or viewer.")
 	}
 	return f.Err()
 }
@@ -164,7 +164,7 @@ func checkPermissions(f *fault.Fields, list []access.Permission, confined bool) 
 		field := "permissions[" + itoa(i) + "]"
 		switch {
 		case !p.Valid():
-			f.Add(field, "unknown_permission", "%.64q is not a permission: docs/permissions.md lists them.", p)
+			f.Add(field, "not_one_of", "%.64q is not a permission: docs/permissions.md lists them.", p)
 		case confined && !p.TenantGrantable():
 			f.Add(field, "not_tenant_grantable", "%s concerns the whole platform: an account confined to a tenant can't hold it.", p)
 		}
@@ -176,7 +176,7 @@ func checkText(f *fault.Fields, field, s string, limit int, required bool) {
 	case required && strings.TrimSpace(s) == "":
 		f.Add(field, "required", "%s is required.", field)
 	case !utf8.ValidString(s) || strings.ContainsFunc(s, unprintable):
-		f.Add(field, "invalid_text", "%s holds control characters or bad UTF-8.", field)
+		f.Add(field, "wrong_format", "%s holds control characters or bad UTF-8.", field)
 	case utf8.RuneCountInString(s) > limit:
 		f.Add(field, "too_long", "%s has at most %d characters.", field, limit)
 	}
@@ -192,6 +192,6 @@ func checkEmail(f *fault.Fields, s string) {
 	case len(s) > maxEmail:
 		f.Add("email", "too_long", "email has at most %d characters.", maxEmail)
 	case err != nil || a.Address != s || strings.ContainsFunc(s, unicode.IsSpace):
-		f.Add("email", "email_malformed", "email is one address, such as ada@example.com.")
+		f.Add("email", "wrong_format", "email is one address, such as ada@example.com.")
 	}
 }

@@ -112,7 +112,7 @@ func (s *Service) Create(ctx context.Context, p CreateParams) (Operator, error) 
 	o := Operator{ID: id.New[id.Operator](), Email: p.Email, Name: p.Name, Role: p.Role}
 	if p.OIDCSubject != "" {
 		if s.issuer == nil {
-			return Operator{}, fault.InvalidField("oidc_subject", "no_issuer", "This server has no OIDC issuer to link to.")
+			return Operator{}, fault.InvalidField("oidc_subject", "invalid", "This server has no OIDC issuer to link to.")
 		}
 		o.OIDCIssuer, o.OIDCSubject = &s.issuer.config.Issuer, &p.OIDCSubject
 	}
@@ -149,7 +149,7 @@ func (s *Service) List(ctx context.Context, f Filter, r page.Request) (page.Page
 		return none, err
 	}
 	if f.Role != "" && !f.Role.Valid() {
-		return none, fault.InvalidField("role", "unknown_role", "role is owner, admin, support or viewer.")
+		return none, fault.InvalidField("role", "not_one_of", "role is owner, admin, support or viewer.")
 	}
 	var rows []Operator
 	err = s.db.ReadOperator(ctx, func(tx pg.Tx) (err error) {

@@ -96,8 +96,8 @@ func (p IssueParams) validate(now time.Time, limits Limits) (*time.Time, error) 
 		expires = *p.ExpiresAt
 	}
 	expires = expires.UTC().Truncate(time.Microsecond)
-	f.Check(expires.After(now), "expires_at", "in_the_past", "expires_at lies in the past.")
-	f.Check(!expires.After(now.Add(limits.MaxTTL)), "expires_at", "too_late",
+	f.Check(expires.After(now), "expires_at", "out_of_range", "expires_at lies in the past.")
+	f.Check(!expires.After(now.Add(limits.MaxTTL)), "expires_at", "out_of_range",
 		"A token lives for at most %s: expires_at is at the latest %s.", days(limits.MaxTTL), now.Add(limits.MaxTTL).UTC().Format(time.RFC3339))
 	return &expires, f.Err()
 }
