@@ -35,16 +35,16 @@ type upCmd struct{}
 func (upCmd) Run(j *job) error { return j.done(j.m.Up(j.ctx)) }
 
 type downCmd struct {
-	N   int  `arg:"" optional:"" help:"How many migrations to revert; 1 when left out."`
+	N   *int `arg:"" optional:"" help:"How many migrations to revert; 1 when left out."`
 	All bool `help:"Revert every migration: the database is empty afterwards."`
 }
 
 // Validate refuses what could be meant in two ways.
 func (c downCmd) Validate() error {
-	if c.All && c.N != 0 {
+	if c.All && c.N != nil {
 		return errors.New("--all or a number, not both")
 	}
-	if c.N < 0 {
+	if c.N != nil && *c.N < 1 {
 		return errors.New("the number of migrations to revert is positive")
 	}
 	return nil
@@ -55,7 +55,11 @@ func (c downCmd) Run(j *job) error {
 	if c.All {
 		return j.done(j.m.DownAll(j.ctx))
 	}
-	return j.done(j.m.Down(j.ctx, max(c.N, 1)))
+	n := 1
+	if c.N != nil {
+		n = *c.N
+	}
+	return j.done(j.m.Down(j.ctx, n))
 }
 
 type gotoCmd struct {
