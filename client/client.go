@@ -119,8 +119,7 @@ func (e *Error) Error() string {
 
 // Code returns the stable code of an error of the server, "" for any other error.
 func Code(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return ""

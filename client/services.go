@@ -1,8 +1,7 @@
 package client
 
 // services are the client's parts, one a noun.
-type services struct {
-}
+type services struct{}
 
 func (c *Client) bind() {
 	c.services = services{}

@@ -154,8 +154,7 @@ func (d *driver) explain(err error) error {
 		return err
 	}
 	err = e.OrigErr
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		if pg.Hint != "" {
 			err = fmt.Errorf("%w: %s", err, pg.Hint)
 		}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -232,10 +233,8 @@ func (m *Migrator) known(version uint) error {
 	if version == 0 {
 		return nil
 	}
-	for _, v := range m.versions {
-		if v == version {
-			return nil
-		}
+	if slices.Contains(m.versions, version) {
+		return nil
 	}
 	return fmt.Errorf("%w %d: this program knows 0 to %d", ErrUnknownVersion, version, m.Latest())
 }

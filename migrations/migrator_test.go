@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -88,7 +89,7 @@ func TestMigrate_upDownRoundTrip(t *testing.T) {
 	if err := EnsurePartitions(ctx, connectTo(ctx, t, server.OwnerURL(database)), time.Now(), 1); err != nil {
 		t.Fatal(err)
 	}
-	for i := len(m.versions) - 1; i >= 0; i-- {
+	for i := range slices.Backward(m.versions) {
 		before := uint(0)
 		if i > 0 {
 			before = m.versions[i-1]

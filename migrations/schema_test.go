@@ -53,7 +53,7 @@ func TestSchema_golden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if *update && programs.Major == goldenMajor {
-		if err := os.WriteFile(golden, []byte(banner+got), 0o644); err != nil { //nolint:gosec // a source file
+		if err := os.WriteFile(golden, []byte(banner+got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

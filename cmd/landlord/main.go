@@ -86,8 +86,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	}
 	kctx, err := parser.Parse(args)
 	if err != nil {
-		var pe *kong.ParseError
-		if errors.As(err, &pe) {
+		if _, ok := errors.AsType[*kong.ParseError](err); ok {
 			_, _ = fmt.Fprintf(errOut, "landlord: %v\n", err)
 			_, _ = fmt.Fprintln(errOut, `Run "landlord --help", or "landlord COMMAND --help".`)
 			return exitUsage

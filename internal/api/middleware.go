@@ -167,8 +167,7 @@ func (a *API) authenticate(r *http.Request) (access.Principal, error) {
 func (a *API) once(w http.ResponseWriter, r *http.Request, o op, who access.Principal, key string, next http.Handler) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, o.MaxBody))
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			writeProblem(w, r, problem(http.StatusRequestEntityTooLarge, "body_too_large", "The request body is larger than this operation takes."))
 			return
 		}

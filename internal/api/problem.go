@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -219,9 +220,7 @@ func fieldOf(err error) ProblemField {
 func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 	q := *p
 	q.fill(r)
-	for k, v := range q.GetHeaders() {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), q.GetHeaders())
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(q.Status)
 	_ = json.NewEncoder(w).Encode(q) // the caller may be gone

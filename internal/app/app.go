@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"sync"
 	"time"
 
@@ -221,8 +222,8 @@ func (a *App) listen(ctx context.Context, addr string, h http.Handler) (*listene
 // more than once.
 func (a *App) Close(ctx context.Context) {
 	a.once.Do(func() {
-		for i := len(a.closers) - 1; i >= 0; i-- {
-			a.closers[i](ctx)
+		for _, v := range slices.Backward(a.closers) {
+			v(ctx)
 		}
 	})
 }

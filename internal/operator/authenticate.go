@@ -273,7 +273,7 @@ func (s *Service) Whoami(ctx context.Context) (Me, error) {
 // Forget drops what is remembered about what changed. The change feed calls it.
 func (s *Service) Forget(changes []changefeed.Change) {
 	s.cache.forget(func(g grant) bool {
-		return slices.ContainsFunc(changes, func(c changefeed.Change) bool { return g.concerns(c) })
+		return slices.ContainsFunc(changes, g.concerns)
 	}, slices.ContainsFunc(changes, ours))
 }
 
