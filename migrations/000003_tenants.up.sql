@@ -125,6 +125,29 @@ CREATE POLICY tenant_scope ON tenants
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON tenants TO landlord_app;
 
+-- Not plain SQL with SET in its head: only a superuser may give a function a
+-- setting of ours.
+CREATE FUNCTION landlord_effective_status(tenant uuid) RETURNS tenant_status
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    scope     text := coalesce(current_setting('landlord.operator', true), '');
+    effective tenant_status;
+BEGIN
+    PERFORM set_config('landlord.operator', 'on', true);
+    SELECT CASE WHEN above.status >= 'frozen' THEN GREATEST(t.status, above.status) ELSE t.status END
+      INTO effective
+      FROM tenants t,
+           LATERAL (SELECT max(a.status) AS status FROM tenants a WHERE a.id = ANY (t.ancestors)) above
+     WHERE t.id = tenant
+       AND t.deleted_at IS NULL;
+    PERFORM set_config('landlord.operator', scope, true);
+    RETURN effective;
+END;
+$$;
+
+COMMENT ON FUNCTION landlord_effective_status(uuid) IS 'The strictest of a tenant''s own status and its ancestors'', whom a transaction in the tenant''s scope does not see; NULL when there is no such tenant, or it was deleted.';
+
 -- The platform's own tenant: events that concern no single tenant are filed under
 -- it. The owner of the tables is under row-level security too, so it says who it is.
 SET LOCAL landlord.operator = 'on';

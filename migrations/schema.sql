@@ -68,6 +68,27 @@ $$;
 
 COMMENT ON FUNCTION public.landlord_drop_month_partition(parent text, month date) IS 'Drops the partition of a month that is over, with its rows; tells whether it was there. Gives up after 2 s behind a lock, to be tried again.';
 
+CREATE FUNCTION public.landlord_effective_status(tenant uuid) RETURNS public.tenant_status
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    scope     text := coalesce(current_setting('landlord.operator', true), '');
+    effective tenant_status;
+BEGIN
+    PERFORM set_config('landlord.operator', 'on', true);
+    SELECT CASE WHEN above.status >= 'frozen' THEN GREATEST(t.status, above.status) ELSE t.status END
+      INTO effective
+      FROM tenants t,
+           LATERAL (SELECT max(a.status) AS status FROM tenants a WHERE a.id = ANY (t.ancestors)) above
+     WHERE t.id = tenant
+       AND t.deleted_at IS NULL;
+    PERFORM set_config('landlord.operator', scope, true);
+    RETURN effective;
+END;
+$$;
+
+COMMENT ON FUNCTION public.landlord_effective_status(tenant uuid) IS 'The strictest of a tenant''s own status and its ancestors'', whom a transaction in the tenant''s scope does not see; NULL when there is no such tenant, or it was deleted.';
+
 CREATE FUNCTION public.landlord_make_month_partition(parent text, month date) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
