@@ -76,7 +76,7 @@ clean: ## Remove what was built, and the test cache
 	rm -rf bin coverage.out
 	go clean -testcache
 
-##@ Schema (of the database $$LANDLORD_DATABASE_URL, connecting as the role that owns the tables)
+##@ Schema (of the database $LANDLORD_DATABASE_URL, connecting as the role that owns the tables)
 
 migrate-up: ## Apply all outstanding migrations
 	@go run ./cmd/migrate up

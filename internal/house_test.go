@@ -62,7 +62,6 @@ var rooms = map[string]layer{
 	"id":          ground,
 	"idempotency": ground,
 	"page":        ground,
-	"partition":   ground,
 	"patch":       ground,
 	"pg":          ground,
 	"ratelimit":   ground,
