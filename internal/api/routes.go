@@ -3,6 +3,8 @@ package api
 import (
 	"net/http"
 	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
 // routes registers every operation: the whole face on one page.
@@ -13,6 +15,7 @@ func (a *API) routes() {
 // the reference made from it.
 func (a *API) describe() {
 	a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
+	a.openAnswers()
 	a.referenceRoutes()
 	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
 		doc, err := a.OpenAPI()
@@ -23,4 +26,51 @@ func (a *API) describe() {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(doc)
 	})
+}
+
+// openAnswers lets answers grow: within v1 fields are added, so a schema that no
+// request uses must not promise that there will be no others.
+func (a *API) openAnswers() {
+	doc := a.huma.OpenAPI()
+	asked := map[string]bool{}
+	var walk func(*huma.Schema)
+	walk = func(s *huma.Schema) {
+		if s == nil {
+			return
+		}
+		if s.Ref != "" {
+			if name := refName(s); !asked[name] {
+				asked[name] = true
+				walk(doc.Components.Schemas.SchemaFromRef(s.Ref))
+			}
+			return
+		}
+		walk(s.Items)
+		for _, p := range s.Properties {
+			walk(p)
+		}
+		if extra, ok := s.AdditionalProperties.(*huma.Schema); ok {
+			walk(extra)
+		}
+		for _, group := range [][]*huma.Schema{s.OneOf, s.AnyOf, s.AllOf} {
+			for _, p := range group {
+				walk(p)
+			}
+		}
+	}
+	for _, item := range doc.Paths {
+		for _, o := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
+			if o == nil || o.RequestBody == nil {
+				continue
+			}
+			for _, m := range o.RequestBody.Content {
+				walk(m.Schema)
+			}
+		}
+	}
+	for name, s := range doc.Components.Schemas.Map() {
+		if !asked[name] && s.AdditionalProperties == false {
+			s.AdditionalProperties = nil
+		}
+	}
 }
