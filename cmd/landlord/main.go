@@ -33,8 +33,9 @@ const (
 type cli struct {
 	Globals
 
-	Serve   serveCmd   `cmd:"" help:"Run one replica of the server." group:"server"`
-	Secrets secretsCmd `cmd:"" help:"Make the file of peppers and encryption keys." group:"server"`
+	Serve     serveCmd     `cmd:"" help:"Run one replica of the server." group:"server"`
+	Bootstrap bootstrapCmd `cmd:"" help:"Make the first owner of a new installation and print a token." group:"server"`
+	Secrets   secretsCmd   `cmd:"" help:"Make the file of peppers and encryption keys." group:"server"`
 
 	Version    kong.VersionFlag `help:"Print the version and exit."`
 	Completion completionCmd    `cmd:"" help:"Print a completion script for your shell." group:"other"`

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/landlordhq/landlord/internal/api"
+	"github.com/landlordhq/landlord/internal/audit"
 	"github.com/landlordhq/landlord/internal/idempotency"
+	"github.com/landlordhq/landlord/internal/operator"
 	"github.com/landlordhq/landlord/internal/pg"
 	"github.com/landlordhq/landlord/internal/telemetry"
 	"github.com/landlordhq/landlord/internal/worker"
@@ -29,6 +31,8 @@ type App struct {
 	api     *api.API
 
 	idempotency *idempotency.Store
+	operators   *operator.Service
+	audits      *audit.Service
 
 	closers []func(context.Context) // run last to first by Close
 	public  http.Handler
@@ -69,6 +73,8 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 // compose makes the services and hands them to the faces.
 func (a *App) compose() error {
 	a.idempotency = idempotency.New(a.db, a.cfg.Keys, a.cfg.Now)
+	a.audits = audit.New(a.db)
+	a.operators = operator.New(a.db, a.cfg.Keys, a.operatorOptions()...)
 
 	loops, err := worker.New(worker.Config{
 		Lock: a.db.TryLock, Log: a.log,
@@ -89,6 +95,24 @@ func (a *App) compose() error {
 	return nil
 }
 
+func (a *App) operatorOptions() []operator.Option {
+	opts := []operator.Option{operator.WithClock(a.cfg.Now), operator.WithLogger(a.log)}
+	if a.cfg.OIDC.Issuer != "" {
+		opts = append(opts, operator.WithOIDC(a.cfg.OIDC, nil))
+	}
+	return opts
+}
+
+// Bootstrap makes the first owner and returns his token. With recovery it gives
+// a new token although there is an owner.
+func (a *App) Bootstrap(ctx context.Context, email, name string, recovery bool) (string, error) {
+	_, issued, err := a.operators.Bootstrap(ctx, operator.BootstrapParams{Email: email, Name: name, ForceRecover: recovery})
+	if err != nil {
+		return "", err
+	}
+	return issued.Secret.Reveal(), nil
+}
+
 // loopTable lists everything that runs by itself. Each works from the state of
 // the database, so a tick that was missed is made up by the next.
 func (a *App) loopTable() []worker.Loop {
@@ -100,6 +124,7 @@ func (a *App) loopTable() []worker.Loop {
 				}
 			}
 		}},
+		{Name: "token_use_flush", Every: 10 * time.Second, PerReplica: true, Run: a.operators.Flush},
 		{Name: "partition_ensure", Every: time.Hour, Jitter: time.Minute, Run: a.ensurePartitions},
 	}
 }
@@ -153,7 +178,13 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	a.loops.Start(context.WithoutCancel(ctx))
-	a.closers = append(a.closers, func(context.Context) { a.loops.Close() })
+	a.closers = append(a.closers, func(ctx context.Context) {
+		a.loops.Close()
+		// What is counted in memory is written last, when nothing counts any more.
+		if err := a.operators.Flush(ctx); err != nil {
+			a.log.Error("uses of tokens were not written", "error", err)
+		}
+	})
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/landlordhq/landlord/internal/operator"
 	"github.com/landlordhq/landlord/internal/secret"
 )
 
@@ -19,6 +20,9 @@ type Config struct {
 
 	Keys     *secret.Keyring
 	KeyBrand string // first part of an API key: BRAND_live_…; "" is the default
+
+	// OIDC is the issuer whose JWTs are credentials; none without an Issuer.
+	OIDC operator.OIDC
 
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix

@@ -13,6 +13,9 @@ import (
 // authenticate turns a bearer into a principal. Each kind of credential is known
 // by its form and checked by the room that issues it.
 func (a *App) authenticate(ctx context.Context, bearer string) (access.Principal, error) {
+	if a.operators.Handles(bearer) {
+		return a.operators.Authenticate(ctx, bearer)
+	}
 	return access.Principal{}, fault.New(fault.Unauthenticated, "credential_invalid", "The credential is unknown, expired or revoked.")
 }
 
