@@ -1,0 +1,133 @@
+package apikey
+
+import (
+	"context"
+	"time"
+
+	"github.com/landlordhq/landlord/internal/fault"
+	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/pg"
+	"github.com/landlordhq/landlord/internal/secret"
+)
+
+// lookup returns what is known of a token; nil when there is no such key. It
+// answers from memory while the change feed is fresh, else from the database.
+func (v *Verifier) lookup(ctx context.Context, token string) (*entry, error) {
+	sum := v.ring.Sum(token)
+	if v.fresh() {
+		if e, ok := v.entries.GetIfPresent(sum); ok && v.gens.current(&e.stamp) {
+			return e, nil
+		}
+	}
+	if _, ok := v.absent.GetIfPresent(sum); ok {
+		return nil, nil
+	}
+	return v.lookupInDatabase(ctx, sum, token)
+}
+
+// loaded is what a statement answered, and when it was sent: reads is the count
+// of statements before it.
+type loaded[T any] struct {
+	value T
+	read  uint64
+}
+
+// flight runs load once for all that ask for the same key at a time. A statement
+// that was under way when a caller asked may not have seen a change that this
+// caller must see: it takes the answer only if current vouches for it, and else
+// asks again.
+func flight[T any](
+	ctx context.Context, v *Verifier, key string, load func(context.Context) (T, error), current func(T) bool,
+) (T, error) {
+	var zero T
+	asked := v.reads.Load()
+	for {
+		done := v.flights.DoChan(key, func() (any, error) {
+			// The first caller's leaving must not fail the others.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
+			defer cancel()
+			read := v.reads.Add(1)
+			value, err := load(ctx)
+			return loaded[T]{value, read}, err
+		})
+		select {
+		case <-ctx.Done():
+			return zero, gone(ctx.Err())
+		case r := <-done:
+			if r.Err != nil {
+				return zero, r.Err
+			}
+			got := r.Val.(loaded[T]) //nolint:forcetypeassert // keys of one type of value begin alike
+			if got.read > asked || current(got.value) {
+				return got.value, nil
+			}
+		}
+	}
+}
+
+// gone is the answer to a caller that stopped waiting.
+func gone(err error) error {
+	return &fault.Error{
+		Kind: fault.Unavailable, Code: "database_busy", Detail: "The database did not answer in time.",
+		RetryAfter: time.Second, Err: err,
+	}
+}
+
+func (v *Verifier) lookupInDatabase(ctx context.Context, sum secret.Sum, token string) (*entry, error) {
+	return flight(ctx, v, "k"+string(sum[:]), func(ctx context.Context) (*entry, error) {
+		seq := v.gens.last.Load() // before the statement: see generations
+		var r *row
+		err := v.db.ReadOperator(ctx, func(tx pg.Tx) (err error) {
+			r, err = selectVerification(ctx, tx, v.ring.Digests(token))
+			return err
+		})
+		switch {
+		case pg.IsNoRows(err):
+			v.absent.Set(sum, struct{}{})
+			return nil, nil
+		case err != nil:
+			return nil, err
+		}
+		e := newEntry(r)
+		e.stamp.seq = seq
+		if v.gens.current(&e.stamp) {
+			v.entries.Set(sum, e)
+		}
+		if !v.ring.IsCurrent(r.Hash) {
+			v.usage.upgrade(e.use, v.ring.Digest(token))
+		}
+		return e, nil
+	}, func(e *entry) bool { return e == nil || v.fresh() && v.gens.current(&e.stamp) })
+}
+
+// projectEntry is a project that requests name; its tenant is zero when there is none.
+type projectEntry struct {
+	stamp    stamp
+	tenant   id.Tenant
+	archived bool
+}
+
+func (v *Verifier) project(ctx context.Context, project id.Project) (*projectEntry, error) {
+	if v.fresh() {
+		if e, ok := v.projects.GetIfPresent(project); ok && v.gens.current(&e.stamp) {
+			return e, nil
+		}
+	}
+	return flight(ctx, v, "p"+string(project[:]), func(ctx context.Context) (*projectEntry, error) {
+		e := &projectEntry{}
+		e.stamp.seq = v.gens.last.Load()
+		err := v.db.ReadOperator(ctx, func(tx pg.Tx) (err error) {
+			e.tenant, e.archived, err = selectProject(ctx, tx, project)
+			return err
+		})
+		if err != nil && !pg.IsNoRows(err) {
+			return nil, err
+		}
+		e.stamp.mark(project)
+		e.stamp.mark(e.tenant)
+		if v.gens.current(&e.stamp) {
+			v.projects.Set(project, e)
+		}
+		return e, nil
+	}, func(e *projectEntry) bool { return v.fresh() && v.gens.current(&e.stamp) })
+}

@@ -1,0 +1,45 @@
+// Package apikey issues, rotates and revokes the API keys of tenants, and answers
+// for each request that carries one whether it may pass.
+//
+//	active ⇄ disabled          until somebody enables it again
+//	active ──▶ expired         at expires_at
+//	active ──rotate──▶ grace ──▶ expired, with rotated_to naming the successor
+//	any ──▶ revoked            for good
+//
+// A token is BRAND_live_… or BRAND_test_…, 256 random bits and a checksum. It is
+// shown once; what is stored is its digest under a pepper that is not in the
+// database. A digest under a retired pepper is written anew after its first use.
+//
+// # Verification
+//
+// The checks run in this order, and one that denies spends nothing of a later
+// one: form → existence → key state → tenant and project state → environment → IP
+// → entitlement → scope → rate limit → usage limit. Each instant (expiry, grace,
+// the end of an entitlement) is compared on every request.
+//
+// What a verification depends on is read with one statement and kept in memory:
+// a warm verification asks the database nothing and writes nothing. Entries are
+// believed only while the change feed is fresh, and only if nothing that they
+// depend on changed since before they were read (generations). Without a fresh
+// feed every answer comes from the database; without a database there is no
+// answer but Unavailable, never VALID. Use of keys is counted in memory and
+// written by Flush, with one statement for all of them.
+//
+// # Invariants
+//
+// A key works from its tenant's addresses only if it names none, or the caller's
+// is known and on its list. A key never holds a permission on landlord's API that
+// its maker did not hold, and none at all when it is a test key or a project's.
+// Revoking is possible whatever the tenant's status is.
+//
+// A retired key answers EXPIRED, not REVOKED: nobody withdrew it, its time ran out.
+//
+// # Reads
+//
+// tenants (slug, ancestors, status), tenant_projects (status), tenant_products and
+// products.scopes, joined in the statement of a miss; products.scopes and
+// tenant_projects when a key is made.
+//
+// Writes: api_keys. Deliberately not here: named and shared limits, imports, and
+// what a gateway's protocol wants (package gateway).
+package apikey

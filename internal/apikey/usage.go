@@ -1,0 +1,136 @@
+package apikey
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/pg"
+)
+
+// flushBatch is how many keys one statement of a flush updates.
+const flushBatch = 5000
+
+// use counts a key's verifications until they are written. Every entry of a key
+// has its own; the flush adds up those that meet.
+type use struct {
+	key    id.APIKey
+	tenant id.Tenant
+
+	mu    sync.Mutex
+	count int64
+	last  time.Time
+	ip    netip.Addr
+}
+
+// usage collects what was used since the last flush. Nothing is written on the
+// verify path; what a process that is killed had not flushed is lost, at most
+// one interval's worth.
+type usage struct {
+	db *pg.DB
+
+	mu      sync.Mutex
+	pending []*use // those with a count above zero
+	hashes  map[id.APIKey]rehash
+
+	flushing sync.Mutex // one flush at a time; guards unsent
+	unsent   map[id.APIKey]used
+}
+
+// rehash is the digest under the current pepper of a key that was found under a
+// retired one.
+type rehash struct {
+	key    id.APIKey
+	tenant id.Tenant
+	hash   string
+}
+
+// used is a key's use, added up.
+type used struct {
+	key    id.APIKey
+	tenant id.Tenant
+	count  int64
+	last   time.Time
+	ip     netip.Addr
+}
+
+// note counts one use.
+func (u *usage) note(k *use, now time.Time, ip netip.Addr) {
+	k.mu.Lock()
+	k.count++
+	first := k.count == 1
+	if !now.Before(k.last) {
+		k.last, k.ip = now, ip
+	}
+	k.mu.Unlock()
+	if first {
+		u.mu.Lock()
+		u.pending = append(u.pending, k)
+		u.mu.Unlock()
+	}
+}
+
+// upgrade notes that a key's digest is to be written anew.
+func (u *usage) upgrade(k *use, hash string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.hashes[k.key] = rehash{k.key, k.tenant, hash}
+}
+
+// flush writes what was used since the last one. What can't be written is kept
+// for the next flush: there is at most one record a key of it.
+func (u *usage) flush(ctx context.Context) error {
+	u.flushing.Lock()
+	defer u.flushing.Unlock()
+	u.mu.Lock()
+	pending := u.pending
+	u.pending = nil
+	hashes := slices.Collect(maps.Values(u.hashes))
+	clear(u.hashes) // what is not written now is found again by the next look-up
+	u.mu.Unlock()
+	for _, k := range pending {
+		k.mu.Lock()
+		add := used{k.key, k.tenant, k.count, k.last, k.ip}
+		k.count = 0
+		k.mu.Unlock()
+		u.keep(add)
+	}
+	for part := range slices.Chunk(hashes, flushBatch) {
+		if err := u.db.AsOperator(ctx, func(tx pg.Tx) error { return updateHashes(ctx, tx, part) }); err != nil {
+			return err
+		}
+	}
+	batch := make([]used, 0, len(u.unsent))
+	for _, x := range u.unsent {
+		batch = append(batch, x)
+	}
+	// Rows are locked in the order of their ids, so that replicas don't deadlock.
+	slices.SortFunc(batch, func(a, b used) int { return slices.Compare(a.key[:], b.key[:]) })
+	for part := range slices.Chunk(batch, flushBatch) {
+		if err := u.db.AsOperator(ctx, func(tx pg.Tx) error { return addUsage(ctx, tx, part) }); err != nil {
+			return err
+		}
+		for _, x := range part {
+			delete(u.unsent, x.key)
+		}
+	}
+	return nil
+}
+
+func (u *usage) keep(add used) {
+	x, ok := u.unsent[add.key]
+	if !ok {
+		u.unsent[add.key] = add
+		return
+	}
+	x.count += add.count
+	if cmp.Compare(x.last.UnixNano(), add.last.UnixNano()) <= 0 {
+		x.last, x.ip = add.last, add.ip
+	}
+	u.unsent[add.key] = x
+}

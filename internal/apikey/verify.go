@@ -1,0 +1,366 @@
+package apikey
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/landlordhq/landlord/internal/changefeed"
+	"github.com/landlordhq/landlord/internal/fault"
+	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/pg"
+	"github.com/landlordhq/landlord/internal/ratelimit"
+	"github.com/landlordhq/landlord/internal/secret"
+)
+
+// VerifyParams is a question: may this token do that? What is left out is not asked.
+type VerifyParams struct {
+	Token       string // as the caller sent it; never logged
+	Product     string
+	Project     id.Project
+	Environment Environment
+	Scopes      []string // all of them are needed
+	// Write says that the request changes something although no scope tells so.
+	Write bool
+	// IP is the end caller's; a key with an allow-list refuses an unknown one.
+	IP   netip.Addr
+	Cost int64 // of the key's rate limit; 0 is 1
+	// Peek answers as if, and neither spends nor counts anything.
+	Peek bool
+	// Confine answers NOT_FOUND for keys that are neither this tenant's nor of
+	// one below it.
+	Confine id.Tenant
+}
+
+// Bounds of a question.
+const (
+	MaxVerifyScopes = 50
+	MaxVerifyCost   = MaxRPM
+)
+
+// Validate checks what a face can't: forms of scopes and values.
+func (p *VerifyParams) Validate() error {
+	if (p.Environment == "" || p.Environment.Valid()) && p.Cost >= 0 && p.Cost <= MaxVerifyCost && len(p.Scopes) <= MaxVerifyScopes {
+		ok := true
+		for _, s := range p.Scopes {
+			ok = ok && ValidScope(s)
+		}
+		if ok {
+			return nil
+		}
+	}
+	var f fault.Fields
+	f.Check(p.Environment == "" || p.Environment.Valid(), "environment", "not_one_of", "environment is live or test.")
+	f.Check(p.Cost >= 0 && p.Cost <= MaxVerifyCost, "cost", "out_of_range", "cost is a whole number from 0 to %d.", MaxVerifyCost)
+	f.Check(len(p.Scopes) <= MaxVerifyScopes, "scopes", "too_many", "A verification asks for at most %d scopes.", MaxVerifyScopes)
+	for _, s := range p.Scopes {
+		f.Check(ValidScope(s), "scopes", "scope_malformed", "%.100q is not a scope to ask for: no wildcards here.", s)
+	}
+	return f.Err()
+}
+
+// Verification is the answer. From MALFORMED and NOT_FOUND on nothing else is
+// set; otherwise it tells whose key it is also when it denies. Slices and raw
+// JSON are shared with the cache and must not be changed.
+type Verification struct {
+	Outcome     Outcome
+	KeyID       id.APIKey
+	KeyName     string
+	TenantID    id.Tenant
+	TenantSlug  string
+	ProjectID   id.Project // the one asked for, else the key's; zero: the tenant as a whole
+	Product     string     // the one asked for, else the key's
+	Environment Environment
+	Scopes      []string
+	Metadata    json.RawMessage
+	// ReadOnly is set while the tenant or an ancestor is frozen.
+	ReadOnly bool
+	// ExpiresAt is when the key ends, or its grace does; zero is never.
+	ExpiresAt time.Time
+	// Config and EntitledUntil are of the tenant's entitlement to Product.
+	Config        json.RawMessage
+	EntitledUntil time.Time // zero: for good
+	// Limit is the key's rate limit after this verification; its Rate is zero
+	// when an earlier check denied.
+	Limit ratelimit.Decision
+}
+
+// UsageLimit reports whether a tenant may use as much more of a product. It is
+// asked last, after everything else allowed, and must not block for long.
+type UsageLimit func(ctx context.Context, v *Verification, cost int64) (allowed bool, err error)
+
+// VerifierConfig is what a Verifier needs beside its database.
+type VerifierConfig struct {
+	// Fresh reports whether Apply was given every change that was committed up to
+	// a second ago. While it says no, nothing is answered from memory. nil is never.
+	Fresh func() bool
+	// Within lets a reseller's key reach the tenants below its own; nil confines
+	// every key to its own tenant.
+	Within Within
+	// UsageLimit may be nil.
+	UsageLimit UsageLimit
+	// CacheBytes bounds the memory of known keys; 0 is 256 MiB.
+	CacheBytes uint64
+	// Limiter may be shared with others; nil makes one.
+	Limiter *ratelimit.Limiter[id.APIKey]
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+const (
+	defaultCacheBytes = 256 << 20
+	// backstop is how long an entry may live, should a change ever not be told.
+	// The bound on staleness is the freshness lease, not this.
+	backstop = 5 * time.Minute
+	// absentKeys and absentFor bound what is remembered of tokens that don't exist.
+	// They are apart from the others, so that garbage can't drive good keys out. A
+	// token can't come to exist after it was asked for: it has 256 random bits.
+	absentKeys = 100_000
+	absentFor  = 10 * time.Second
+	// projectsKnown bounds the cache of projects that requests name.
+	projectsKnown = 100_000
+	// loadTimeout is the longest a caller waits for the database.
+	loadTimeout = 2 * time.Second
+)
+
+// Verifier answers whether a token may do something. It is safe for concurrent use.
+type Verifier struct {
+	db      *pg.DB
+	ring    *secret.Keyring
+	fresh   func() bool
+	limit   UsageLimit
+	limiter *ratelimit.Limiter[id.APIKey]
+	now     func() time.Time
+	log     *slog.Logger
+
+	gens     *generations
+	entries  *otter.Cache[secret.Sum, *entry]
+	absent   *otter.Cache[secret.Sum, struct{}]
+	projects *otter.Cache[id.Project, *projectEntry]
+	flights  singleflight.Group
+	reads    atomic.Uint64 // statements sent, to tell one that began before from one that began after
+	usage    usage
+	within   Within
+}
+
+// Within reports whether a tenant is another, or lies below it.
+type Within func(ctx context.Context, ancestor, tenant id.Tenant) (bool, error)
+
+// NewVerifier returns a verifier. Flush it periodically, and Close it at the end.
+func NewVerifier(db *pg.DB, ring *secret.Keyring, c VerifierConfig) *Verifier {
+	if c.Fresh == nil {
+		c.Fresh = func() bool { return false }
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Limiter == nil {
+		c.Limiter = ratelimit.New[id.APIKey](0)
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = defaultCacheBytes
+	}
+	return &Verifier{
+		db: db, ring: ring, fresh: c.Fresh, within: c.Within, limit: c.UsageLimit, limiter: c.Limiter, now: c.Now, log: c.Log,
+		gens: &generations{},
+		entries: otter.Must(&otter.Options[secret.Sum, *entry]{
+			MaximumWeight:    c.CacheBytes,
+			Weigher:          func(_ secret.Sum, e *entry) uint32 { return e.bytes() },
+			ExpiryCalculator: otter.ExpiryWriting[secret.Sum, *entry](backstop),
+		}),
+		absent: otter.Must(&otter.Options[secret.Sum, struct{}]{
+			MaximumSize:      absentKeys,
+			ExpiryCalculator: otter.ExpiryWriting[secret.Sum, struct{}](absentFor),
+		}),
+		projects: otter.Must(&otter.Options[id.Project, *projectEntry]{
+			MaximumSize:      projectsKnown,
+			ExpiryCalculator: otter.ExpiryWriting[id.Project, *projectEntry](backstop),
+		}),
+		usage: usage{db: db, unsent: map[id.APIKey]used{}, hashes: map[id.APIKey]rehash{}},
+	}
+}
+
+// Check answers a question from a caller that is trusted already: a gateway on
+// the private listener. Others come through Service.Verify.
+//
+// An error is never a denial: it says that nothing can be said, mostly because
+// the database is away.
+func (v *Verifier) Check(ctx context.Context, p *VerifyParams) (Verification, error) {
+	if err := p.Validate(); err != nil {
+		return Verification{}, err
+	}
+	if _, ok := ParseToken(p.Token); !ok {
+		return Verification{Outcome: Malformed}, nil
+	}
+	e, err := v.lookup(ctx, p.Token)
+	if err != nil {
+		return Verification{}, err
+	}
+	if e == nil || !p.Confine.IsZero() && !e.below(p.Confine) {
+		return Verification{Outcome: NotFound}, nil
+	}
+	now := v.now()
+	a := answer(e, p)
+	if a.Outcome, err = v.judge(ctx, e, p, now, &a); err != nil {
+		return Verification{}, err
+	}
+	if a.Outcome == Valid && !p.Peek {
+		v.usage.note(e.use, now, p.IP)
+	}
+	return a, nil
+}
+
+func answer(e *entry, p *VerifyParams) Verification {
+	a := Verification{
+		KeyID: e.id, KeyName: e.name, TenantID: e.tenant, TenantSlug: e.tenantSlug, ProjectID: e.project,
+		Product: e.product, Environment: e.environment, Scopes: e.scopes.all, Metadata: e.metadata, ReadOnly: e.frozen,
+	}
+	if !p.Project.IsZero() {
+		a.ProjectID = p.Project
+	}
+	if p.Product != "" {
+		a.Product = p.Product
+	}
+	if e.ends != 0 {
+		a.ExpiresAt = time.Unix(0, e.ends).UTC()
+	}
+	return a
+}
+
+// judge makes the checks in their order: key state → tenant and project state →
+// environment → IP → entitlement → scope → rate limit → usage limit.
+func (v *Verifier) judge(ctx context.Context, e *entry, p *VerifyParams, now time.Time, a *Verification) (Outcome, error) {
+	at := now.UnixNano()
+	if o := e.keyState(at); o != "" {
+		return o, nil
+	}
+	foreign, o, err := v.tenantAndProject(ctx, e, p)
+	if o != "" || err != nil {
+		return o, err
+	}
+	if p.Environment != "" && p.Environment != e.environment {
+		return EnvironmentMismatch, nil
+	}
+	if !e.networks.allow(p.IP) {
+		return IPNotAllowed, nil
+	}
+	if a.Product != "" {
+		have := e.entitlement(a.Product, at)
+		if have == nil || e.product != "" && e.product != a.Product {
+			return NotEntitled, nil
+		}
+		a.Config = have.config
+		if have.until != 0 {
+			a.EntitledUntil = time.Unix(0, have.until).UTC()
+		}
+	}
+	if foreign || !e.scopes.hasAll(p.Scopes) {
+		return InsufficientScope, nil
+	}
+	cost := max(p.Cost, 1)
+	if p.Peek {
+		a.Limit = v.limiter.Peek(now, e.id, e.limit, cost)
+	} else {
+		a.Limit = v.limiter.Allow(now, e.id, e.limit, cost)
+	}
+	if !a.Limit.Allowed {
+		return RateLimited, nil
+	}
+	if v.limit != nil && !p.Peek {
+		switch ok, err := v.limit(ctx, a, cost); {
+		case err != nil:
+			return "", err
+		case !ok:
+			return LimitExceeded, nil
+		}
+	}
+	return Valid, nil
+}
+
+// tenantAndProject is the fourth check. foreign says that the project that was
+// asked for is out of the key's reach, which is a matter of scope and told later.
+func (v *Verifier) tenantAndProject(ctx context.Context, e *entry, p *VerifyParams) (foreign bool, o Outcome, err error) {
+	if e.tenantDenied != "" {
+		return false, e.tenantDenied, nil
+	}
+	if e.frozen {
+		if p.Write {
+			return false, TenantFrozen, nil
+		}
+		product := p.Product
+		if product == "" {
+			product = e.product
+		}
+		for _, s := range p.Scopes {
+			if e.writes(s, product) {
+				return false, TenantFrozen, nil
+			}
+		}
+	}
+	if e.projectArchived {
+		return false, ProjectArchived, nil
+	}
+	if p.Project.IsZero() || p.Project == e.project {
+		return false, "", nil
+	}
+	if !e.project.IsZero() {
+		return true, "", nil // the key is another project's
+	}
+	project, err := v.project(ctx, p.Project)
+	if err != nil {
+		return false, "", err
+	}
+	switch {
+	case project.tenant != e.tenant: // another tenant's, or there is none
+		return true, "", nil
+	case project.archived:
+		return false, ProjectArchived, nil
+	default:
+		return false, "", nil
+	}
+}
+
+// Apply tells what changed. It is the change feed's consumer: after it returns,
+// nothing that was read before the changes is answered with.
+func (v *Verifier) Apply(changes []changefeed.Change) {
+	for _, c := range changes {
+		switch c.Kind {
+		case "api_key", "tenant", "project":
+			// The id is a UUID, whatever it names. Without one, all of the tenant's.
+			thing, err := id.Parse[id.APIKey](c.ID)
+			if err != nil {
+				thing = id.APIKey(c.TenantID)
+			}
+			v.gens.change(thing.IsZero(), thing)
+		case "entitlement":
+			v.gens.change(c.TenantID.IsZero(), c.TenantID)
+		case "catalog":
+			v.Forget()
+		default: // a noun that no verification depends on
+		}
+	}
+}
+
+// Forget makes everything that is known stale, as when changes were missed.
+func (v *Verifier) Forget() { v.gens.change(true) }
+
+// Flush writes the use of keys since the last call.
+func (v *Verifier) Flush(ctx context.Context) error { return v.usage.flush(ctx) }
+
+// Close writes what was not written yet. Call it when no Check can come any more.
+func (v *Verifier) Close(ctx context.Context) error {
+	v.entries.StopAllGoroutines()
+	v.absent.StopAllGoroutines()
+	v.projects.StopAllGoroutines()
+	return v.Flush(ctx)
+}

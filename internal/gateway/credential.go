@@ -1,0 +1,50 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+)
+
+// credentialProblem is why a request's credential can't be read.
+type credentialProblem uint8
+
+const (
+	noProblem credentialProblem = iota
+	noCredential
+	ambiguous // sent twice, or two different ones
+)
+
+// The headers that carry a key, as net/http spells them.
+const (
+	authorization = "Authorization"
+	xAPIKey       = "X-Api-Key"
+)
+
+// credential reads the key of a request: Authorization: Bearer, or X-API-Key. A
+// header that is there twice, and two different keys, are refused: the backend
+// might look at another one than we did. Another scheme of Authorization is not
+// ours to judge, and is no key.
+func credential(h http.Header) (token string, problem credentialProblem) {
+	auth, key := h[authorization], h[xAPIKey]
+	if len(auth) > 1 || len(key) > 1 {
+		return "", ambiguous
+	}
+	if len(auth) == 1 {
+		scheme, rest, _ := strings.Cut(auth[0], " ")
+		if strings.EqualFold(scheme, "Bearer") {
+			token = strings.Trim(rest, " \t")
+		}
+	}
+	if len(key) == 1 {
+		switch k := strings.Trim(key[0], " \t"); {
+		case token == "":
+			token = k
+		case k != "" && k != token:
+			return "", ambiguous
+		}
+	}
+	if token == "" {
+		return "", noCredential
+	}
+	return token, noProblem
+}
