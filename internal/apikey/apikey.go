@@ -245,7 +245,7 @@ func (p Filter) validate() error {
 	f.Check(p.Environment == "" || p.Environment.Valid(), "environment", "not_one_of", "environment is live or test.")
 	f.Check(p.State == "" || p.State.Valid(), "state", "not_one_of", "state is active, disabled, expired or revoked.")
 	checkText(&f, "prefix", p.Prefix, maxBrand+len("_live_")+shownLen)
-	f.Check(p.Last4 == "" || len(p.Last4) == 4, "last4", "malformed", "last4 has 4 characters.")
+	f.Check(p.Last4 == "" || len(p.Last4) == 4, "last4", "wrong_format", "last4 has 4 characters.")
 	checkText(&f, "product", p.Product, 100)
 	if err := f.Err(); err != nil {
 		return err

@@ -41,7 +41,7 @@ type Service struct {
 }
 
 var constraints = pg.Constraints{
-	"api_keys_tenant_id_name_key": fault.Conflict("api_key_name_taken", "Another live key of this tenant has the name."),
+	"api_keys_tenant_id_name_key": fault.Conflict("name_taken", "Another live key of this tenant has the name."),
 	"api_keys_tenant_id_fkey":     fault.NotFound("tenant"),
 	"api_keys_product_fkey":       fault.InvalidField("product", "product_not_found", "There is no such product."),
 	"api_keys_project_fkey":       fault.InvalidField("project_id", "project_not_found", "The tenant has no such project."),
@@ -150,9 +150,13 @@ func (s *Service) List(ctx context.Context, f Filter) (page.Page[Key], error) {
 	var keys []Key
 	err = s.db.ReadTenant(ctx, f.TenantID, func(tx pg.Tx) (err error) {
 		keys, err = listKeys(ctx, tx, f, after, s.now())
-		if err == nil && len(keys) == 0 {
-			_, err = selectTenantStatus(ctx, tx, f.TenantID)
-			err = pg.Found(err, "tenant")
+		if err != nil || len(keys) > 0 {
+			return err
+		}
+		// None, or no such tenant.
+		status, err := selectTenantStatus(ctx, tx, f.TenantID)
+		if err == nil && status == "" {
+			return fault.NotFound("tenant")
 		}
 		return err
 	})
@@ -347,7 +351,7 @@ func requireHeld(ctx context.Context, scopes []string) error {
 	who, _ := access.From(ctx)
 	for _, p := range permissions(scopes) {
 		if !who.Permissions.Has(p) {
-			return fault.New(fault.Forbidden, "permission_denied", "This credential lacks the permission %s and can't give it to a key.", p)
+			return fault.New(fault.Forbidden, "grant_exceeds_own", "This credential lacks the permission %s and can't give it to a key.", p)
 		}
 	}
 	return nil
@@ -361,8 +365,11 @@ func actor(ctx context.Context) string {
 
 func checkWritable(ctx context.Context, tx pg.Tx, tenant id.Tenant) error {
 	status, err := selectTenantStatus(ctx, tx, tenant)
-	if err != nil {
-		return pg.Found(err, "tenant")
+	switch {
+	case err != nil:
+		return err
+	case status == "":
+		return fault.NotFound("tenant")
 	}
 	who, _ := access.From(ctx)
 	return access.CheckWritable(status, who)

@@ -131,7 +131,7 @@ func TestCreate_nameIsUniqueAmongLiveKeys(t *testing.T) {
 	w := newWorld(t)
 	k, _ := w.create(func(p *apikey.CreateParams) { p.Name = "server" })
 	_, _, err := w.keys.Create(w.ctx(), apikey.CreateParams{TenantID: w.tenant, Environment: apikey.Live, Name: "server"})
-	wantCode(t, err, "api_key_name_taken")
+	wantCode(t, err, "name_taken")
 	other := w.newTenant(id.Tenant{})
 	w.create(func(p *apikey.CreateParams) { p.TenantID, p.Name = other, "server" })
 	if _, err := w.keys.Revoke(w.ctx(), w.tenant, k.ID, ""); err != nil {
@@ -148,18 +148,18 @@ func TestCreate_managementScopesMustBeHeld(t *testing.T) {
 	}
 	p := apikey.CreateParams{TenantID: w.tenant, Environment: apikey.Live, Name: "a", Scopes: []string{"landlord:tenants:write"}}
 	_, _, err := w.keys.Create(as(access.APIKeysWrite), p)
-	wantCode(t, err, "permission_denied")
+	wantCode(t, err, "grant_exceeds_own")
 	k, _, err := w.keys.Create(as(access.APIKeysWrite, access.TenantsWrite), p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Rotating would show the weaker one a token with the stronger right.
 	_, _, err = w.keys.Rotate(as(access.APIKeysWrite), apikey.RotateParams{TenantID: w.tenant, ID: k.ID})
-	wantCode(t, err, "permission_denied")
+	wantCode(t, err, "grant_exceeds_own")
 	_, err = w.keys.Update(as(access.APIKeysWrite), apikey.UpdateParams{
 		TenantID: w.tenant, ID: k.ID, Scopes: patch.Set([]string{"landlord:tenants:write", "landlord:apikeys:read"}),
 	})
-	wantCode(t, err, "permission_denied")
+	wantCode(t, err, "grant_exceeds_own")
 	// Keeping what it has, or taking it away, needs nothing more.
 	for _, scopes := range [][]string{{"landlord:tenants:write", "renders:read"}, {}} {
 		if _, err = w.keys.Update(as(access.APIKeysWrite), apikey.UpdateParams{TenantID: w.tenant, ID: k.ID, Scopes: patch.Set(scopes)}); err != nil {
@@ -294,7 +294,7 @@ func TestUpdate(t *testing.T) {
 	}
 	taken, _ := w.create()
 	_, err = w.keys.Update(w.ctx(), apikey.UpdateParams{TenantID: w.tenant, ID: k.ID, Name: patch.Set(taken.Name)})
-	wantCode(t, err, "api_key_name_taken")
+	wantCode(t, err, "name_taken")
 	_, err = w.keys.Update(w.ctx(), apikey.UpdateParams{TenantID: w.tenant, ID: k.ID, Name: patch.Null[string]()})
 	wantField(t, err, "name", "required")
 	_, err = w.keys.Update(w.ctx(), apikey.UpdateParams{TenantID: w.tenant, ID: k.ID, IsActive: patch.Null[bool]()})
@@ -340,6 +340,9 @@ func TestRevoke(t *testing.T) {
 	if _, err = w.keys.Revoke(w.ctx(), w.tenant, leaked.ID, ""); err != nil {
 		t.Error(err)
 	}
+	child := w.newTenant(w.tenant)
+	_, _, err = w.keys.Create(w.ctx(), apikey.CreateParams{TenantID: child, Environment: apikey.Live, Name: "x"})
+	wantCode(t, err, "tenant_frozen")
 }
 
 func TestRotate(t *testing.T) {

@@ -140,18 +140,12 @@ func retireKey(ctx context.Context, tx pg.Tx, tenant id.Tenant, key, successor i
 	})
 }
 
-// The enumeration's order is that of strictness, so the effective status is the greatest.
 const selectTenantStatusSQL = `
-SELECT max(a.status)::text
-FROM tenants t
-JOIN tenants a ON a.id = ANY (t.ancestors || t.id)
-WHERE t.id = $1
-GROUP BY t.id`
+SELECT COALESCE(landlord_effective_status($1)::text, '')`
 
-// selectTenantStatus reads the effective status of a tenant; no row is no tenant.
-func selectTenantStatus(ctx context.Context, tx pg.Tx, tenant id.Tenant) (string, error) {
-	var status string
-	err := tx.QueryRow(ctx, selectTenantStatusSQL, tenant).Scan(&status)
+// selectTenantStatus reads the effective status of a tenant; "" is no such tenant.
+func selectTenantStatus(ctx context.Context, tx pg.Tx, tenant id.Tenant) (status string, err error) {
+	err = tx.QueryRow(ctx, selectTenantStatusSQL, tenant).Scan(&status)
 	return status, err
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/secret"
 )
 
@@ -86,5 +85,5 @@ func ValidateBrand(s string) error {
 	if validBrand(s) {
 		return nil
 	}
-	return fault.InvalidField("brand", "brand_malformed", "A brand has 1 to %d lower-case letters and digits, a letter first.", maxBrand)
+	return fmt.Errorf("brand %q must have 1 to %d lower-case letters and digits, a letter first", s, maxBrand)
 }
