@@ -260,7 +260,7 @@ func TestCreate_refused(t *testing.T) {
 		"external id taken":    {tenant.CreateParams{Name: "n", Slug: slug(), ExternalID: taken.ExternalID}, "external_id_taken"},
 		"erp id taken":         {tenant.CreateParams{Name: "n", Slug: slug(), ERPCustomerID: taken.ERPCustomerID}, "erp_customer_id_taken"},
 		"stripe id taken":      {tenant.CreateParams{Name: "n", Slug: slug(), StripeCustomerID: taken.StripeCustomerID}, "stripe_cust_id_taken"},
-		"unknown plan":         {tenant.CreateParams{Name: "n", Slug: slug(), Plan: "no-such-plan"}, "plan:unknown_plan"},
+		"unknown plan":         {tenant.CreateParams{Name: "n", Slug: slug(), Plan: "no-such-plan"}, "plan:plan_not_found"},
 		"unknown parent":       {tenant.CreateParams{Name: "n", Slug: slug(), ParentID: id.New[id.Tenant]()}, "parent_not_found"},
 		"starts frozen":        {tenant.CreateParams{Name: "n", Slug: slug(), Status: tenant.Frozen}, "status:not_one_of"},
 		"demo status":          {tenant.CreateParams{Name: "n", Slug: slug(), Status: tenant.Demo}, "status:not_one_of"},
@@ -377,7 +377,7 @@ func TestUpdate_refused(t *testing.T) {
 	}{
 		"no name":          {v, tenant.UpdateParams{Name: patch.Null[string]()}, "name:required"},
 		"no plan":          {v, tenant.UpdateParams{Plan: patch.Null[string]()}, "plan:required"},
-		"unknown plan":     {v, tenant.UpdateParams{Plan: patch.Set("no-such-plan")}, "plan:unknown_plan"},
+		"unknown plan":     {v, tenant.UpdateParams{Plan: patch.Set("no-such-plan")}, "plan:plan_not_found"},
 		"no slug":          {v, tenant.UpdateParams{Slug: patch.Null[string]()}, "slug:required"},
 		"slug taken":       {v, tenant.UpdateParams{Slug: patch.Set(other.Slug)}, "slug_taken"},
 		"kind unknown":     {v, tenant.UpdateParams{Kind: patch.Set(tenant.Kind("x"))}, "kind:not_one_of"},

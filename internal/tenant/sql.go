@@ -22,7 +22,7 @@ var constraints = pg.Constraints{
 	"tenants_external_id_key":       fault.Conflict("external_id_taken", "Another tenant has this external_id."),
 	"tenants_erp_customer_id_key":   fault.Conflict("erp_customer_id_taken", "Another tenant has this erp_customer_id."),
 	"tenants_stripe_cust_id_key":    fault.Conflict("stripe_cust_id_taken", "Another tenant has this stripe_cust_id."),
-	"tenants_plan_fkey":             fault.InvalidField("plan", "unknown_plan", "There is no such plan."),
+	"tenants_plan_fkey":             fault.InvalidField("plan", "plan_not_found", "There is no such plan."),
 	"tenants_parent_id_fkey":        fault.NotFound("parent"),
 	"tenants_ancestors_depth_check": tooDeep,
 }

@@ -2,10 +2,10 @@ package tenant
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/landlordhq/landlord/internal/access"
-	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/page"
 	"github.com/landlordhq/landlord/internal/pg"
@@ -59,7 +59,7 @@ func (s *Service) tickBatch(ctx context.Context, sql string, now time.Time) (int
 		for _, t := range due {
 			p, ok := t.byClock(now)
 			if !ok {
-				return fault.New(fault.Internal, "not_due", "tenant %s is due by its row and not by its rules", t.ID)
+				return fmt.Errorf("tenant %s is due by its row and not by the rules", t.ID)
 			}
 			if _, err := s.transition(ctx, tx, who, t, p, now); err != nil {
 				return err
