@@ -16,7 +16,10 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/landlordhq/landlord/internal/access"
+	"github.com/landlordhq/landlord/internal/audit"
+	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/idempotency"
+	"github.com/landlordhq/landlord/internal/operator"
 )
 
 // Services is what the face translates to. The composition root fills it.
@@ -28,6 +31,13 @@ type Services struct {
 	Idempotency *idempotency.Store
 	Logger      *slog.Logger
 	Version     string
+
+	// ResolveTenant turns what a path names a tenant by ("tenant_…", a bare UUID,
+	// "slug:NAME") into its id. Whether it is the caller's, the operation asks.
+	ResolveTenant func(ctx context.Context, ref string) (id.Tenant, error)
+
+	Operators *operator.Service
+	Audit     *audit.Service
 }
 
 // API is the REST face. It is an http.Handler.

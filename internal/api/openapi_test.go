@@ -2,7 +2,9 @@ package api
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -74,4 +76,40 @@ func FuzzUnmarshalJSON(f *testing.F) {
 		}
 		walk(v)
 	})
+}
+
+// TestOpenAPI_parameters finds inputs whose parameters the framework did not see.
+func TestOpenAPI_parameters(t *testing.T) {
+	t.Parallel()
+	var doc struct {
+		Paths map[string]map[string]struct {
+			OperationID string `json:"operationId"`
+			Parameters  []struct {
+				Name, In string
+			} `json:"parameters"`
+		} `json:"paths"`
+	}
+	raw, err := New(Services{}).OpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for path, methods := range doc.Paths {
+		for _, o := range methods {
+			has := map[string]bool{}
+			for _, p := range o.Parameters {
+				has[p.In+"."+p.Name] = true
+			}
+			for _, part := range strings.Split(path, "/") {
+				if name, ok := strings.CutPrefix(part, "{"); ok && !has["path."+strings.TrimSuffix(name, "}")] {
+					t.Errorf("%s: %s is no parameter of %s", o.OperationID, part, path)
+				}
+			}
+			if strings.HasPrefix(o.OperationID, "list-") && !has["query.cursor"] {
+				t.Errorf("%s: a list without a cursor", o.OperationID)
+			}
+		}
+	}
 }

@@ -9,6 +9,10 @@ import (
 
 // routes registers every operation: the whole face on one page.
 func (a *API) routes() {
+	a.operatorRoutes()
+	a.serviceRoutes()
+	a.tokenRoutes()
+	a.auditRoutes()
 }
 
 // describe registers the pages that need no credential: the OpenAPI document and

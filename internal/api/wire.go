@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"reflect"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/landlordhq/landlord/internal/fault"
+	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/page"
 	"github.com/landlordhq/landlord/internal/patch"
 )
@@ -64,13 +66,24 @@ func (Required[T]) Schema(r huma.Registry) *huma.Schema {
 // Metadata is the caller's own key-value data.
 type Metadata map[string]any
 
-// pageQuery is embedded by the input of every list.
-type pageQuery struct {
+// PageQuery is embedded by the input of every list. What inputs embed is exported:
+// the framework does not look into embedded structs that are not.
+type PageQuery struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Rows at most."`
 	Cursor string `query:"cursor" maxLength:"2048" doc:"next_cursor of the page before, as it was."`
 }
 
-func (q pageQuery) request() page.Request { return page.Request{Limit: q.Limit, Cursor: q.Cursor} }
+func (q PageQuery) request() page.Request { return page.Request{Limit: q.Limit, Cursor: q.Cursor} }
+
+// TenantPath is embedded by the input of every operation below a tenant.
+type TenantPath struct {
+	Tenant string `path:"tenant" maxLength:"64" doc:"Id, bare UUID, or slug:NAME." example:"slug:acme"`
+}
+
+// tenant returns the id of the tenant that a path names.
+func (a *API) tenant(ctx context.Context, ref string) (id.Tenant, error) {
+	return a.s.ResolveTenant(ctx, ref)
+}
 
 // Page is the wire form of every list.
 type Page[T any] struct {
@@ -105,8 +118,8 @@ type plain[T any] struct{ Body T }
 // empty answers 204.
 type empty struct{}
 
-// ifMatch is embedded by the input of every change of a thing that exists.
-type ifMatch struct {
+// Precondition is embedded by the input of every change of a thing that exists.
+type Precondition struct {
 	IfMatch string `header:"If-Match" doc:"Only if the thing still has this ETag; else 412."`
 }
 
@@ -116,7 +129,7 @@ func etag(updatedAt time.Time) string {
 }
 
 // version returns the updated_at that the caller wants to change, zero for any.
-func (m ifMatch) version() (time.Time, error) {
+func (m Precondition) version() (time.Time, error) {
 	s := strings.TrimSpace(m.IfMatch)
 	if s == "" || s == "*" {
 		return time.Time{}, nil

@@ -88,6 +88,7 @@ func (a *App) compose() error {
 	a.api = api.New(api.Services{
 		Authenticate: a.authenticate, ClientIP: a.clientIP, Idempotency: a.idempotency,
 		Logger: a.log, Version: a.cfg.Version,
+		ResolveTenant: a.resolveTenant, Operators: a.operators, Audit: a.audits,
 	})
 	a.public = a.publicMux()
 	a.private = a.privateMux()

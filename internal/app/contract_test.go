@@ -12,6 +12,8 @@ import (
 
 	"github.com/landlordhq/landlord/internal/access"
 	"github.com/landlordhq/landlord/internal/apptest"
+	"github.com/landlordhq/landlord/internal/audit"
+	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/pg"
 )
 
@@ -49,7 +51,9 @@ type bad struct {
 // contracts collects the parts. Each noun's file adds its own.
 func contracts() map[string]contract {
 	all := map[string]contract{}
-	for _, part := range []map[string]contract{} {
+	for _, part := range []map[string]contract{
+		operatorContracts(), serviceContracts(), tokenContracts(), auditContracts(),
+	} {
 		for op, c := range part {
 			if _, twice := all[op]; twice {
 				panic("two contracts for " + op)
@@ -77,6 +81,9 @@ func newWorld(t *testing.T) *world {
 	if slices.ContainsFunc(operations(t, w), func(o operation) bool { return o.id == "create-api-key" }) {
 		w.Tenant, w.Key = w.newTenant(t)
 		w.Stranger, w.Foreign = w.newTenant(t)
+	} else {
+		w.Tenant, w.Key = w.rawTenant(t)
+		w.Stranger, w.Foreign = w.rawTenant(t)
 	}
 	return w
 }
@@ -102,6 +109,30 @@ func (w *world) newTenant(t *testing.T) (tenant, key string) {
 	}
 	made := w.must(t, "POST", "/v1/tenants/"+tenant+"/api-keys", map[string]any{"name": "management", "scopes": scopes})
 	return tenant, made["token"].(string)
+}
+
+// rawTenant makes a tenant and, in place of an API key, the token of a service
+// account that is confined to it, while the API can't make them yet.
+func (w *world) rawTenant(t *testing.T) (tenant, token string) {
+	t.Helper()
+	made, slug := id.New[id.Tenant](), w.unique("contract")
+	if err := w.DB.AsOperator(t.Context(), func(tx pg.Tx) error {
+		_, err := tx.Exec(t.Context(), `INSERT INTO tenants (id, slug, name, status) VALUES ($1, $2, $2, 'active')`, made, slug)
+		if err != nil {
+			return err
+		}
+		return audit.Record(access.AsSystem(t.Context(), "test"), tx, audit.Event{Action: "tenant.created", TenantID: made})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var all []access.Permission
+	for _, p := range access.All() {
+		if p.TenantGrantable() {
+			all = append(all, p)
+		}
+	}
+	s := w.must(t, "POST", "/v1/services", map[string]any{"name": slug, "permissions": all, "tenant_id": made})
+	return made.String(), w.must(t, "POST", "/v1/services/"+s["id"].(string)+"/tokens", map[string]any{"name": slug})["token"].(string)
 }
 
 // must sends a request as the owner and returns the answer, which must be a success.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/landlordhq/landlord/internal/access"
 	"github.com/landlordhq/landlord/internal/fault"
+	"github.com/landlordhq/landlord/internal/id"
 )
 
 // authenticate turns a bearer into a principal. Each kind of credential is known
@@ -17,6 +18,15 @@ func (a *App) authenticate(ctx context.Context, bearer string) (access.Principal
 		return a.operators.Authenticate(ctx, bearer)
 	}
 	return access.Principal{}, fault.New(fault.Unauthenticated, "credential_invalid", "The credential is unknown, expired or revoked.")
+}
+
+// resolveTenant turns what a path names a tenant by into its id.
+func (a *App) resolveTenant(_ context.Context, ref string) (id.Tenant, error) {
+	t, err := id.Parse[id.Tenant](ref)
+	if err != nil {
+		return t, fault.InvalidField("path.tenant", "id_malformed", "This is neither an id of a tenant, nor a UUID, nor slug:NAME.")
+	}
+	return t, nil
 }
 
 // clientIP is where a request came from: the nearest address that is no trusted

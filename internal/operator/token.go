@@ -59,6 +59,9 @@ func (t AccessToken) StateAt(now time.Time) State {
 	}
 }
 
+// StateOf returns what a token is now.
+func (s *Service) StateOf(t AccessToken) State { return t.StateAt(s.now()) }
+
 // owner returns the id of whose token it is, as principals carry it.
 func (t AccessToken) owner() string {
 	if !t.OperatorID.IsZero() {
