@@ -2,6 +2,8 @@ package changefeed
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/landlordhq/landlord/internal/id"
@@ -42,4 +44,55 @@ WHERE seq IN (
 func deleteChanges(ctx context.Context, tx pg.Tx, age time.Duration) (int64, error) {
 	tag, err := tx.Exec(ctx, sqlTrim, age, trimBatch)
 	return tag.RowsAffected(), err
+}
+
+const sqlPosition = `SELECT pg_current_snapshot()::text`
+
+func selectPosition(ctx context.Context, conn *pg.Conn) (position string, err error) {
+	if err := conn.QueryRow(ctx, sqlPosition).Scan(&position); err != nil {
+		return "", fmt.Errorf("read the position: %w", err)
+	}
+	return position, nil
+}
+
+// sqlChanges reads what is visible now and was not in the snapshot $1; the first condition is what the index serves. It
+// always has a row, with the next position.
+const sqlChanges = `
+SELECT pg_current_snapshot()::text, landlord_operator(), c.kind, c.tenant_id, c.ref
+FROM (VALUES (0)) AS one (n)
+LEFT JOIN LATERAL (
+	SELECT xid, seq, kind, tenant_id, ref
+	FROM change_feed
+	WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot)
+		AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+	ORDER BY xid, seq
+	LIMIT $2
+) AS c ON TRUE
+ORDER BY c.xid, c.seq`
+
+func selectChanges(ctx context.Context, conn *pg.Conn, since string, limit int) (changes []Change, position string, err error) {
+	rows, err := conn.Query(ctx, sqlChanges, since, limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("read changes: %w", err)
+	}
+	defer rows.Close()
+	operator := false
+	for rows.Next() {
+		var kind, ref *string
+		var c Change
+		if err := rows.Scan(&position, &operator, &kind, &c.TenantID, &ref); err != nil {
+			return nil, "", fmt.Errorf("read changes: %w", err)
+		}
+		if kind != nil {
+			c.Kind, c.ID = *kind, *ref
+			changes = append(changes, c)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, "", fmt.Errorf("read changes: %w", err)
+	}
+	if !operator { // every row is hidden then, and nothing would ever seem to change
+		return nil, "", errors.New("the session lost its scope: the change feed needs a connection of its own, not one of a pooler in transaction mode")
+	}
+	return changes, position, nil
 }
