@@ -15,12 +15,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/landlordhq/landlord/internal/worker"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // pass lets the bubble's time pass.
 func pass(d time.Duration) { <-time.After(d) }
