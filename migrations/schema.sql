@@ -1159,6 +1159,7 @@ CREATE TABLE public.tenants (
     plan text DEFAULT 'starter'::text NOT NULL,
     parent_id uuid,
     ancestors uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    path bytea GENERATED ALWAYS AS (((((COALESCE(uuid_send(ancestors[1]), '\x'::bytea) || COALESCE(uuid_send(ancestors[2]), '\x'::bytea)) || COALESCE(uuid_send(ancestors[3]), '\x'::bytea)) || COALESCE(uuid_send(ancestors[4]), '\x'::bytea)) || uuid_send(id))) STORED NOT NULL,
     external_id text,
     erp_customer_id text,
     stripe_cust_id text,
@@ -1213,6 +1214,8 @@ COMMENT ON COLUMN public.tenants.status IS 'The tenant''s own status. The effect
 COMMENT ON COLUMN public.tenants.parent_id IS 'The reseller above this tenant; NULL at the root.';
 
 COMMENT ON COLUMN public.tenants.ancestors IS 'Ids from the root down to the parent, self not included: at most 4, so the tree is at most 5 deep. Kept by the registry whenever a tenant moves.';
+
+COMMENT ON COLUMN public.tenants.path IS 'Tree order: a tenant sorts right before those below it, so that a subtree is a range. Bytes, because under row-level security an index serves only operators that are leakproof, which those of arrays are not.';
 
 COMMENT ON COLUMN public.tenants.external_id IS 'The caller''s own id for this tenant.';
 
@@ -1490,13 +1493,17 @@ CREATE INDEX tenant_webhook_deliveries_webhook_idx ON public.tenant_webhook_deli
 
 CREATE INDEX tenant_webhooks_tenant_idx ON public.tenant_webhooks USING btree (tenant_id) WHERE is_active;
 
-CREATE INDEX tenants_ancestors_idx ON public.tenants USING gin (ancestors);
-
 CREATE INDEX tenants_archive_due_idx ON public.tenants USING btree (archive_due_at) WHERE (archive_due_at IS NOT NULL);
 
 CREATE INDEX tenants_contract_end_idx ON public.tenants USING btree (contract_end) WHERE (contract_end IS NOT NULL);
 
-CREATE INDEX tenants_kind_idx ON public.tenants USING btree (kind, id);
+CREATE INDEX tenants_kind_demo_idx ON public.tenants USING btree (id) WHERE (kind = 'demo'::public.tenant_kind);
+
+CREATE INDEX tenants_kind_enterprise_idx ON public.tenants USING btree (id) WHERE (kind = 'enterprise'::public.tenant_kind);
+
+CREATE INDEX tenants_kind_internal_idx ON public.tenants USING btree (id) WHERE (kind = 'internal'::public.tenant_kind);
+
+CREATE INDEX tenants_kind_reseller_idx ON public.tenants USING btree (id) WHERE (kind = 'reseller'::public.tenant_kind);
 
 CREATE INDEX tenants_metadata_idx ON public.tenants USING gin (metadata);
 
@@ -1504,9 +1511,7 @@ CREATE INDEX tenants_name_trgm_idx ON public.tenants USING gin (name public.gin_
 
 CREATE INDEX tenants_parent_idx ON public.tenants USING btree (parent_id, id);
 
-CREATE INDEX tenants_path_idx ON public.tenants USING btree (((ancestors || id)));
-
-COMMENT ON INDEX public.tenants_path_idx IS 'Tree order: a tenant sorts right before those below it, so that a subtree is a range.';
+CREATE INDEX tenants_path_idx ON public.tenants USING btree (path);
 
 CREATE INDEX tenants_plan_idx ON public.tenants USING btree (plan, id);
 
@@ -1514,7 +1519,15 @@ CREATE INDEX tenants_purge_due_idx ON public.tenants USING btree (purge_due_at) 
 
 CREATE INDEX tenants_slug_trgm_idx ON public.tenants USING gin (slug public.gin_trgm_ops);
 
-CREATE INDEX tenants_status_idx ON public.tenants USING btree (status, id);
+CREATE INDEX tenants_status_archived_idx ON public.tenants USING btree (id) WHERE (status = 'archived'::public.tenant_status);
+
+CREATE INDEX tenants_status_demo_idx ON public.tenants USING btree (id) WHERE (status = 'demo'::public.tenant_status);
+
+CREATE INDEX tenants_status_frozen_idx ON public.tenants USING btree (id) WHERE (status = 'frozen'::public.tenant_status);
+
+CREATE INDEX tenants_status_suspended_idx ON public.tenants USING btree (id) WHERE (status = 'suspended'::public.tenant_status);
+
+CREATE INDEX tenants_status_trial_idx ON public.tenants USING btree (id) WHERE (status = 'trial'::public.tenant_status);
 
 CREATE INDEX tenants_trial_ends_idx ON public.tenants USING btree (trial_ends_at) WHERE (trial_ends_at IS NOT NULL);
 

@@ -16,8 +16,9 @@ func BuiltInEventTypes() []EventType { return slices.Clone(builtInEvents) }
 
 var builtInEvents = []EventType{
 	{Name: "catalog.applied", Description: "The catalogue changed."},
+	{Name: "entitlement.created", Description: "A tenant got a product."},
 	{Name: "entitlement.deleted", Description: "A tenant lost a product, or fell back to what its plan gives."},
-	{Name: "entitlement.put", Description: "A tenant got a product, or its configuration, end or state changed."},
+	{Name: "entitlement.updated", Description: "The configuration, the end or the state of what a tenant has of a product changed."},
 	{Name: "entitlement.plan_applied", Description: "A tenant's products and limits were brought in line with its plan."},
 	{Name: "project.archived", Description: "A project was archived: its keys stop working."},
 	{Name: "project.created", Description: "A project was created."},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -85,7 +86,11 @@ func (s *Schema) Validate(all *fault.Fields, prefix string, value any) {
 	}
 	var broken *jsonschema.ValidationError
 	if err := s.compiled.Validate(v); errors.As(err, &broken) {
-		collect(all, prefix, broken)
+		var found fault.Fields
+		collect(&found, prefix, broken)
+		// The library goes through objects in no order.
+		slices.SortStableFunc(found, func(a, b fault.Field) int { return strings.Compare(a.Field, b.Field) })
+		*all = append(*all, found...)
 	}
 }
 
