@@ -319,3 +319,24 @@ func (c *Client) failed(resp *http.Response, body []byte) (time.Duration, error)
 		return -1, e
 	}
 }
+
+// result gives the answer, or nothing beside an error.
+func result[T any](v *T, err error) (*T, error) {
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// set adds a query parameter that has a value.
+func set(q url.Values, name, value string) {
+	if value != "" {
+		q.Set(name, value)
+	}
+}
+
+func setBool(q url.Values, name string, value *bool) {
+	if value != nil {
+		q.Set(name, strconv.FormatBool(*value))
+	}
+}

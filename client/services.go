@@ -1,8 +1,18 @@
 package client
 
 // services are the client's parts, one a noun.
-type services struct{}
+type services struct {
+	Operators *Operators
+	Services  *Services
+	Tokens    *Tokens
+	AuditLog  *AuditLog
+}
 
 func (c *Client) bind() {
-	c.services = services{}
+	c.services = services{
+		Operators: &Operators{c},
+		Services:  &Services{c},
+		Tokens:    &Tokens{c},
+		AuditLog:  &AuditLog{c},
+	}
 }
