@@ -37,6 +37,12 @@ type cli struct {
 	Bootstrap bootstrapCmd `cmd:"" help:"Make the first owner of a new installation and print a token." group:"server"`
 	Secrets   secretsCmd   `cmd:"" help:"Make the file of peppers and encryption keys." group:"server"`
 
+	Operators operatorsCmd `cmd:"" help:"People of the platform and their roles." group:"registry" aliases:"operator"`
+	Services  servicesCmd  `cmd:"" help:"Service accounts: programs that call the registry." group:"registry" aliases:"service"`
+	Tokens    tokensCmd    `cmd:"" help:"Access tokens of people and service accounts." group:"registry" aliases:"token"`
+	Audit     auditCmd     `cmd:"" help:"What was done, by whom, to what." group:"registry"`
+	Whoami    whoamiCmd    `cmd:"" help:"Whom your credential stands for, and what it may do." group:"registry"`
+
 	Version    kong.VersionFlag `help:"Print the version and exit."`
 	Completion completionCmd    `cmd:"" help:"Print a completion script for your shell." group:"other"`
 }
