@@ -29,8 +29,12 @@ type Services struct {
 	// ClientIP says where a request came from, behind trusted proxies.
 	ClientIP    func(r *http.Request) netip.Addr
 	Idempotency *idempotency.Store
-	Logger      *slog.Logger
-	Version     string
+	// Settle waits, for a bounded time, until this replica's own caches have seen
+	// what the caller has just changed: who revokes a key and then tries it here
+	// must not find it alive.
+	Settle  func(ctx context.Context)
+	Logger  *slog.Logger
+	Version string
 
 	// ResolveTenant turns what a path names a tenant by ("tenant_…", a bare UUID,
 	// "slug:NAME") into its id. Whether it is the caller's, the operation asks.

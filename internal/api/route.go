@@ -20,6 +20,7 @@ type op struct {
 	Description string // order of a list, side effects, what is shown once
 	Status      int    // of success; 0: 200, or 201 when Creates
 	Creates     bool   // takes Idempotency-Key
+	ReadOnly    bool   // a POST that changes nothing, such as verify
 	MaxBody     int64  // 0: MaxBody
 	Errors      []int  // besides 400, 401, 403, 404, 422, 500, 503
 }
@@ -64,6 +65,9 @@ func route[I, O any](a *API, o op, h func(context.Context, *I) (*O, error)) {
 		out, err := h(ctx, in)
 		if err != nil {
 			return nil, a.answer(ctx, err)
+		}
+		if o.Method != http.MethodGet && !o.ReadOnly && a.s.Settle != nil {
+			a.s.Settle(ctx)
 		}
 		return out, nil
 	})

@@ -13,11 +13,19 @@ import (
 	"time"
 
 	"github.com/landlordhq/landlord/internal/api"
+	"github.com/landlordhq/landlord/internal/apikey"
 	"github.com/landlordhq/landlord/internal/audit"
+	"github.com/landlordhq/landlord/internal/catalog"
+	"github.com/landlordhq/landlord/internal/changefeed"
+	"github.com/landlordhq/landlord/internal/entitlement"
+	"github.com/landlordhq/landlord/internal/gateway"
+	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/idempotency"
 	"github.com/landlordhq/landlord/internal/operator"
 	"github.com/landlordhq/landlord/internal/pg"
+	"github.com/landlordhq/landlord/internal/project"
 	"github.com/landlordhq/landlord/internal/telemetry"
+	"github.com/landlordhq/landlord/internal/tenant"
 	"github.com/landlordhq/landlord/internal/worker"
 )
 
@@ -33,6 +41,14 @@ type App struct {
 	idempotency *idempotency.Store
 	operators   *operator.Service
 	audits      *audit.Service
+	catalog     *catalog.Service
+	tenants     *tenant.Service
+	projects    *project.Service
+	grants      *entitlement.Service
+	verifier    *apikey.Verifier
+	keys        *apikey.Service
+	gateway     *gateway.Gateway
+	feed        *changefeed.Feed
 
 	closers []func(context.Context) // run last to first by Close
 	public  http.Handler
@@ -73,8 +89,22 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 // compose makes the services and hands them to the faces.
 func (a *App) compose() error {
 	a.idempotency = idempotency.New(a.db, a.cfg.Keys, a.cfg.Now)
+	a.feed = changefeed.New(a.db, a.log)
 	a.audits = audit.New(a.db)
+	a.catalog = catalog.New(a.db, catalog.WithClock(a.cfg.Now))
+	a.grants = entitlement.New(a.db, entitlement.WithClock(a.cfg.Now))
+	a.projects = project.New(a.db, project.WithClock(a.cfg.Now))
+	a.tenants = tenant.New(a.db, a.provision, tenant.WithClock(a.cfg.Now))
 	a.operators = operator.New(a.db, a.cfg.Keys, a.operatorOptions()...)
+	a.verifier = apikey.NewVerifier(a.db, a.cfg.Keys, apikey.VerifierConfig{Fresh: a.fresh, Within: a.tenants.Within, Now: a.cfg.Now, Log: a.log})
+	keys, err := apikey.New(a.db, a.cfg.Keys, apikey.Config{Brand: a.cfg.KeyBrand, Verifier: a.verifier, Now: a.cfg.Now})
+	if err != nil {
+		return err
+	}
+	a.keys = keys
+	a.feed.Subscribe(a.operators.Forget, a.operators.ForgetAll)
+	a.feed.Subscribe(a.verifier.Apply, a.verifier.Forget)
+	a.gateway = gateway.New(gateway.Config{Verifier: a.verifier, TrustedProxies: a.cfg.TrustedProxies, Log: a.log, Now: a.cfg.Now, Observe: a.metrics.ObserveDecision})
 
 	loops, err := worker.New(worker.Config{
 		Lock: a.db.TryLock, Log: a.log,
@@ -86,7 +116,7 @@ func (a *App) compose() error {
 	a.loops = loops
 
 	a.api = api.New(api.Services{
-		Authenticate: a.authenticate, ClientIP: a.clientIP, Idempotency: a.idempotency,
+		Authenticate: a.authenticate, ClientIP: a.clientIP, Idempotency: a.idempotency, Settle: a.settle,
 		Logger: a.log, Version: a.cfg.Version,
 		ResolveTenant: a.resolveTenant, Operators: a.operators, Audit: a.audits,
 	})
@@ -97,11 +127,32 @@ func (a *App) compose() error {
 }
 
 func (a *App) operatorOptions() []operator.Option {
-	opts := []operator.Option{operator.WithClock(a.cfg.Now), operator.WithLogger(a.log)}
+	opts := []operator.Option{operator.WithClock(a.cfg.Now), operator.WithLogger(a.log), operator.WithFresh(a.fresh), operator.WithTree(a.tenants.Within)}
 	if a.cfg.OIDC.Issuer != "" {
-		opts = append(opts, operator.WithOIDC(a.cfg.OIDC, nil))
+		opts = append(opts, operator.WithOIDC(a.cfg.OIDC, a.tenants.ByClaim))
 	}
 	return opts
+}
+
+// provision gives a tenant what its plan says, in the transaction that makes it.
+func (a *App) provision(ctx context.Context, tx pg.Tx, t id.Tenant, plan string) (tenant.Provisioned, error) {
+	given, err := a.grants.ApplyPlan(ctx, tx, t, plan)
+	return tenant.Provisioned{TrialDays: given.TrialDays}, err
+}
+
+// fresh reports whether this replica has seen every change that committed up to a
+// second ago. The lease is on the process's own clock, which no one can set.
+func (a *App) fresh() bool { return a.feed.Fresh(time.Now()) }
+
+// settle lets a caller read what he wrote. When the feed is not fresh, caches
+// answer nothing anyway, and there is nothing to wait for.
+func (a *App) settle(ctx context.Context) {
+	if !a.fresh() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 250*time.Millisecond)
+	defer cancel()
+	_ = a.feed.Sync(ctx) // the lease bounds what is missed
 }
 
 // Bootstrap makes the first owner and returns his token. With recovery it gives
@@ -125,6 +176,12 @@ func (a *App) loopTable() []worker.Loop {
 				}
 			}
 		}},
+		{Name: "tenant_lifecycle", Every: 30 * time.Second, Jitter: 5 * time.Second, Run: func(ctx context.Context) error {
+			_, err := a.tenants.Tick(ctx, a.cfg.Now())
+			return err
+		}},
+		{Name: "key_use_flush", Every: time.Second, PerReplica: true, Run: a.verifier.Flush},
+		{Name: "change_feed_trim", Every: 10 * time.Minute, Jitter: time.Minute, Run: a.trimFeed},
 		{Name: "token_use_flush", Every: 10 * time.Second, PerReplica: true, Run: a.operators.Flush},
 		{Name: "partition_ensure", Every: time.Hour, Jitter: time.Minute, Run: a.ensurePartitions},
 	}
@@ -143,6 +200,7 @@ func (a *App) privateMux() http.Handler {
 	mux.HandleFunc("GET /livez", a.livez)
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.Handle("GET /metrics", a.metrics.Handler())
+	mux.Handle("GET /gateway/nginx", a.gateway.Nginx())
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -178,12 +236,20 @@ func (a *App) Start(ctx context.Context) error {
 	if err := a.ensurePartitions(ctx); err != nil {
 		return err
 	}
+	if err := a.catalog.Seed(ctx); err != nil {
+		return err
+	}
+	a.feed.Start(context.WithoutCancel(ctx))
+	a.closers = append(a.closers, func(context.Context) { a.feed.Close() })
 	a.loops.Start(context.WithoutCancel(ctx))
 	a.closers = append(a.closers, func(ctx context.Context) {
 		a.loops.Close()
 		// What is counted in memory is written last, when nothing counts any more.
 		if err := a.operators.Flush(ctx); err != nil {
 			a.log.Error("uses of tokens were not written", "error", err)
+		}
+		if err := a.verifier.Close(ctx); err != nil {
+			a.log.Error("uses of keys were not written", "error", err)
 		}
 	})
 	return nil

@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/landlordhq/landlord/internal/access"
+	"github.com/landlordhq/landlord/internal/apikey"
 	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/tenant"
 )
 
 // authenticate turns a bearer into a principal. Each kind of credential is known
@@ -17,16 +19,19 @@ func (a *App) authenticate(ctx context.Context, bearer string) (access.Principal
 	if a.operators.Handles(bearer) {
 		return a.operators.Authenticate(ctx, bearer)
 	}
+	if apikey.IsToken(bearer) {
+		return a.verifier.Authenticate(ctx, bearer)
+	}
 	return access.Principal{}, fault.New(fault.Unauthenticated, "credential_invalid", "The credential is unknown, expired or revoked.")
 }
 
 // resolveTenant turns what a path names a tenant by into its id.
-func (a *App) resolveTenant(_ context.Context, ref string) (id.Tenant, error) {
-	t, err := id.Parse[id.Tenant](ref)
+func (a *App) resolveTenant(ctx context.Context, ref string) (id.Tenant, error) {
+	r, err := tenant.ParseRef(ref)
 	if err != nil {
-		return t, fault.InvalidField("path.tenant", "id_malformed", "This is neither an id of a tenant, nor a UUID, nor slug:NAME.")
+		return id.Tenant{}, err
 	}
-	return t, nil
+	return a.tenants.Resolve(ctx, r)
 }
 
 // clientIP is where a request came from: the nearest address that is no trusted

@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"github.com/landlordhq/landlord/internal/changefeed"
 	"github.com/landlordhq/landlord/internal/pg"
 	"github.com/landlordhq/landlord/migrations"
 )
@@ -53,5 +55,16 @@ const monthsAhead = 3
 func (a *App) ensurePartitions(ctx context.Context) error {
 	return a.db.AsOperator(ctx, func(tx pg.Tx) error {
 		return migrations.EnsurePartitions(ctx, tx, a.cfg.Now(), monthsAhead)
+	})
+}
+
+// feedKept is how long a row of the change feed is kept: much longer than a
+// replica may be behind before it starts anew.
+const feedKept = 6 * time.Hour
+
+func (a *App) trimFeed(ctx context.Context) error {
+	return a.db.AsOperator(ctx, func(tx pg.Tx) error {
+		_, err := changefeed.TrimBefore(ctx, tx, feedKept)
+		return err
 	})
 }

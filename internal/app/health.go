@@ -19,7 +19,7 @@ func (a *App) livez(w http.ResponseWriter, _ *http.Request) {
 func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	checks := map[string]string{"status": "ok", "database": "ok", "migrations": "ok"}
+	checks := map[string]string{"status": "ok", "database": "ok", "migrations": "ok", "change_feed": "ok"}
 	status := http.StatusOK
 	fail := func(what, why string) {
 		checks[what], checks["status"] = why, "unavailable"
@@ -35,6 +35,9 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 		fail("migrations", "half done")
 	case at.Number < head:
 		fail("migrations", "behind")
+	}
+	if !a.fresh() {
+		fail("change_feed", "behind")
 	}
 	writeHealth(w, status, checks)
 }

@@ -21,6 +21,7 @@ type Metrics struct {
 	requests *prometheus.HistogramVec
 	active   prometheus.Gauge
 	loops    *prometheus.HistogramVec
+	gateways *prometheus.HistogramVec
 }
 
 // NewMetrics returns a registry with the Go runtime's, the process's and the build's metrics.
@@ -33,6 +34,10 @@ func NewMetrics(b Build) *Metrics {
 		active: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "http_server_active_requests", Help: "HTTP requests being served.",
 		}),
+		gateways: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "landlord_gateway_decision_duration_seconds", Help: "Duration of decisions for gateways, by gateway and outcome.",
+			Buckets: []float64{0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1, 1},
+		}, []string{"gateway", "outcome"}),
 		loops: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "landlord_loop_duration_seconds", Help: "Duration of the ticks of background loops, by outcome (ok, error, skipped).",
 			Buckets: []float64{0.005, 0.025, 0.1, 0.5, 1, 5, 10, 30, 60},
@@ -44,7 +49,7 @@ func NewMetrics(b Build) *Metrics {
 	})
 	build.Set(1)
 	m.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.active, m.loops, build)
+		m.requests, m.active, m.loops, m.gateways, build)
 	return m
 }
 
@@ -71,6 +76,11 @@ func (m *Metrics) Counter(name, help string, fn func() float64) {
 // ObserveLoop notes a tick of a background loop.
 func (m *Metrics) ObserveLoop(loop, outcome string, took time.Duration) {
 	m.loops.WithLabelValues(loop, outcome).Observe(took.Seconds())
+}
+
+// ObserveDecision notes what a gateway was told. Both labels are from fixed lists.
+func (m *Metrics) ObserveDecision(gateway, outcome string, took time.Duration) {
+	m.gateways.WithLabelValues(gateway, outcome).Observe(took.Seconds())
 }
 
 // HTTP measures each request under the pattern of the route that served it.

@@ -203,6 +203,17 @@ func (s *Service) Resolve(ctx context.Context, r Ref) (id.Tenant, error) {
 	return t, err
 }
 
+// ByClaim finds the tenant that an identity provider's organization claim means:
+// its id, the id that the platform gave it, or its slug.
+func (s *Service) ByClaim(ctx context.Context, claim string) (t id.Tenant, err error) {
+	t, _ = id.Parse[id.Tenant](claim) // what is no id may be a name
+	err = s.db.ReadOperator(ctx, func(tx pg.Tx) (err error) {
+		t, err = idByClaim(ctx, tx, t, claim)
+		return err
+	})
+	return t, err
+}
+
 // List returns tenants, newest first: all of them for the platform, for a
 // tenant's own credential its own and those below it.
 func (s *Service) List(ctx context.Context, f Filter, r page.Request) (page.Page[Tenant], error) {

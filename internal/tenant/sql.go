@@ -137,6 +137,20 @@ func idBySlug(ctx context.Context, tx pg.Tx, slug string) (id.Tenant, error) {
 	return t, pg.Found(err, "tenant")
 }
 
+// An id wins over an external id, and that over a slug: the first two are set by
+// the platform, the last by whoever was first.
+const idByClaimSQL = `
+SELECT id
+FROM tenants
+WHERE id = $1 OR external_id = $2 OR slug = $2
+ORDER BY id = $1 DESC NULLS LAST, external_id = $2 DESC NULLS LAST
+LIMIT 1`
+
+func idByClaim(ctx context.Context, tx pg.Tx, t id.Tenant, name string) (id.Tenant, error) {
+	err := tx.QueryRow(ctx, idByClaimSQL, t, name).Scan(&t)
+	return t, pg.Found(err, "tenant")
+}
+
 // treeLock is the advisory lock over the shape of the tree: shared by those who
 // add a leaf, exclusive for those who change what lies below what. It is taken
 // in a statement of its own, before the tree is read, so that what is read is
