@@ -2,6 +2,10 @@ package catalog_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -228,4 +232,45 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("a catalogue differs from itself: %v", again)
 		}
 	})
+}
+
+// The built-in event types are the actions that the sources record, no more and
+// no less.
+func TestBuiltInEventTypes(t *testing.T) {
+	t.Parallel()
+	var nouns []string
+	listed := map[string]bool{}
+	for _, e := range catalog.BuiltInEventTypes() {
+		listed[e.Name] = false
+		noun, _, _ := strings.Cut(e.Name, ".")
+		if !slices.Contains(nouns, noun) {
+			nouns = append(nouns, noun)
+		}
+	}
+	action := regexp.MustCompile(`"((?:` + strings.Join(nouns, "|") + `)\.[a-z_]+)"`)
+	sources, err := filepath.Glob("../*/*.go")
+	if err != nil || len(sources) == 0 {
+		t.Fatal(sources, err)
+	}
+	for _, name := range sources {
+		room := filepath.Base(filepath.Dir(name))
+		if strings.HasSuffix(name, "_test.go") || room == "api" || filepath.Base(name) == "builtin.go" {
+			continue // faces name actions as examples
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range action.FindAllStringSubmatch(string(text), -1) {
+			if _, ok := listed[m[1]]; !ok {
+				t.Errorf("%s records %s, which builtin.go does not list", name, m[1])
+			}
+			listed[m[1]] = true
+		}
+	}
+	for name, used := range listed {
+		if !used {
+			t.Errorf("builtin.go lists %s, which nothing records", name)
+		}
+	}
 }

@@ -37,9 +37,17 @@ var constraints = pg.Constraints{
 func errInUse(uses ...Use) *fault.Error {
 	e := fault.Conflict("catalog_in_use", "The catalogue would lose what tenants use. Keep it, or take it from them first.")
 	for _, u := range uses {
-		e.Fields = append(e.Fields, fault.Field{Field: u.Kind + "." + u.Name, Code: u.Code, Message: u.String()})
+		e.Fields = append(e.Fields, u.field())
 	}
 	return e
+}
+
+func (u Use) field() fault.Field {
+	at := u.Kind + "." + u.Name
+	if u.Breaks {
+		return fault.Field{Field: at, Code: "config_invalid", Message: u.String()}
+	}
+	return fault.Field{Field: at, Code: "in_use", Message: u.String()}
 }
 
 // New returns the catalogue's operations over a database.
@@ -76,7 +84,7 @@ type Applied struct {
 type Use struct {
 	Kind    string // as in Change, or "limit"
 	Name    string
-	Code    string   // "in_use", "config_invalid"
+	Breaks  bool     // not removed, but its new schema refuses what tenants have
 	What    string   // "entitled to it"
 	Tenants int64    // how many
 	First   []string // slugs of the first five
@@ -193,7 +201,7 @@ func inUse(ctx context.Context, tx pg.Tx, before, after Document, changes []Chan
 	ask := func(u Use, sql string, args ...any) error {
 		row, err := pg.One[useRow](ctx, tx, sql, args...)
 		if err == nil && row.Tenants > 0 {
-			u.Code, u.Tenants, u.First = "in_use", row.Tenants, row.First
+			u.Tenants, u.First = row.Tenants, row.First
 			out = append(out, u)
 		}
 		return err
@@ -261,7 +269,7 @@ func (d Document) product(name string) Product {
 // brokenConfigs checks every tenant's configuration of a product against its new
 // schema and defaults.
 func brokenConfigs(ctx context.Context, tx pg.Tx, p Product) (Use, error) {
-	u := Use{Kind: "product", Name: p.Name, Code: "config_invalid", What: "whose configuration the new schema refuses"}
+	u := Use{Kind: "product", Name: p.Name, Breaks: true, What: "whose configuration the new schema refuses"}
 	schema, err := CompileSchema(p.ConfigSchema)
 	if err != nil || schema == nil {
 		return u, err
@@ -304,12 +312,12 @@ func (s *Service) Current(ctx context.Context) (Document, State, error) {
 
 // Product returns a product by name.
 func (s *Service) Product(ctx context.Context, name string) (Product, error) {
-	return get[Product](ctx, s, "product", getProduct, name)
+	return get[Product](ctx, s, getProduct, name, fault.NotFound("product"))
 }
 
 // Plan returns a plan by name.
 func (s *Service) Plan(ctx context.Context, name string) (Plan, error) {
-	return get[Plan](ctx, s, "plan", getPlan, name)
+	return get[Plan](ctx, s, getPlan, name, fault.NotFound("plan"))
 }
 
 // Products lists the products by name.
@@ -345,10 +353,12 @@ func (s *Service) read(ctx context.Context, fn func(pg.Tx) error) error {
 	return s.db.ReadOperator(ctx, fn)
 }
 
-func get[T any](ctx context.Context, s *Service, noun, sql, name string) (v T, err error) {
-	err = s.read(ctx, func(tx pg.Tx) (err error) {
-		v, err = pg.One[T](ctx, tx, sql, name)
-		return pg.Found(err, noun)
+func get[T any](ctx context.Context, s *Service, sql, name string, none *fault.Error) (v T, err error) {
+	err = s.read(ctx, func(tx pg.Tx) error {
+		if v, err = pg.One[T](ctx, tx, sql, name); pg.IsNoRows(err) {
+			return none
+		}
+		return err
 	})
 	return v, err
 }
