@@ -20,6 +20,7 @@ import (
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/idempotency"
 	"github.com/landlordhq/landlord/internal/operator"
+	"github.com/landlordhq/landlord/internal/tenant"
 )
 
 // Services is what the face translates to. The composition root fills it.
@@ -42,6 +43,7 @@ type Services struct {
 
 	Operators *operator.Service
 	Audit     *audit.Service
+	Tenants   *tenant.Service
 }
 
 // API is the REST face. It is an http.Handler.

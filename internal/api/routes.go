@@ -9,6 +9,7 @@ import (
 
 // routes registers every operation: the whole face on one page.
 func (a *API) routes() {
+	a.tenantRoutes()
 	a.operatorRoutes()
 	a.serviceRoutes()
 	a.tokenRoutes()

@@ -52,7 +52,7 @@ type bad struct {
 func contracts() map[string]contract {
 	all := map[string]contract{}
 	for _, part := range []map[string]contract{
-		operatorContracts(), serviceContracts(), tokenContracts(), auditContracts(),
+		tenantContracts(), operatorContracts(), serviceContracts(), tokenContracts(), auditContracts(),
 	} {
 		for op, c := range part {
 			if _, twice := all[op]; twice {

@@ -91,8 +91,11 @@ type dueKey struct {
 	Action Action    `json:"a"`
 }
 
-// Due lists the transitions that will happen until an instant if nobody does
-// anything, soonest first: for the platform all of them, for a tenant's own
+// lookAhead is how far Due looks when it is not told.
+const lookAhead = 30 * 24 * time.Hour
+
+// Due lists the transitions that will happen until an instant, or in the next 30
+// days, if nobody does anything, soonest first: for the platform all of them, for a tenant's own
 // credential those of its own tenant and the ones below it.
 func (s *Service) Due(ctx context.Context, until time.Time, r page.Request) (page.Page[Due], error) {
 	var none page.Page[Due]
@@ -107,9 +110,13 @@ func (s *Service) Due(ctx context.Context, until time.Time, r page.Request) (pag
 	if err != nil {
 		return none, err
 	}
+	now := s.now()
+	if until.IsZero() {
+		until = now.Add(lookAhead)
+	}
 	var rows []Due
 	err = s.db.ReadOperator(ctx, func(tx pg.Tx) (err error) {
-		rows, err = listDue(ctx, tx, who.Tenant, s.now(), until, after, r.Size()+1)
+		rows, err = listDue(ctx, tx, who.Tenant, now, until, after, r.Size()+1)
 		return err
 	})
 	if err != nil {
