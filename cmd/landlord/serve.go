@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/landlordhq/landlord/internal/app"
+	"github.com/landlordhq/landlord/internal/operator"
 	"github.com/landlordhq/landlord/internal/secret"
 	"github.com/landlordhq/landlord/internal/telemetry"
 )
@@ -24,6 +25,11 @@ type serverFlags struct {
 	LogFormat       string        `help:"How to log: ${enum}." env:"LANDLORD_LOG_FORMAT" enum:"json,text" default:"json"`
 	LogLevel        string        `help:"What to log: ${enum}." env:"LANDLORD_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 	MaxConns        int32         `help:"Largest number of database connections; 0 lets the driver choose." env:"LANDLORD_MAX_CONNS" default:"0" placeholder:"N"`
+	OIDCIssuer      string        `help:"OIDC issuer whose JWTs are credentials, exactly as in their iss claim." env:"LANDLORD_OIDC_ISSUER" name:"oidc-issuer" placeholder:"URL"`
+	OIDCAudience    string        `help:"Audience that those JWTs must name." env:"LANDLORD_OIDC_AUDIENCE" name:"oidc-audience" placeholder:"AUDIENCE"`
+	OIDCOrgClaim    string        `help:"Claim that makes a JWT a tenant's: its id, slug or external id." env:"LANDLORD_OIDC_ORGANIZATION_CLAIM" name:"oidc-organization-claim" default:"org_id" placeholder:"CLAIM"`
+	TokenTTL        ttl           `help:"How long access tokens live unless their issuer says otherwise." env:"LANDLORD_TOKEN_TTL" default:"90d" placeholder:"DURATION"`
+	TokenMaxTTL     ttl           `help:"How long access tokens may live at most." env:"LANDLORD_TOKEN_MAX_TTL" default:"366d" placeholder:"DURATION"`
 	ShutdownTimeout time.Duration `help:"How long open requests may take to end." env:"LANDLORD_SHUTDOWN_TIMEOUT" default:"15s" placeholder:"DURATION"`
 }
 
@@ -32,7 +38,14 @@ func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL 
 		DatabaseURL: databaseURL, MaxConns: f.MaxConns,
 		Listen: f.Listen, PrivateListen: f.PrivateListen,
 		Keys: keys, KeyBrand: f.KeyBrand,
-		Version: release(), Logger: log, ShutdownTimeout: f.ShutdownTimeout,
+		TokenLimits: operator.Limits{DefaultTTL: time.Duration(f.TokenTTL), MaxTTL: time.Duration(f.TokenMaxTTL)},
+		Version:     release(), Logger: log, ShutdownTimeout: f.ShutdownTimeout,
+	}
+	if f.OIDCIssuer != "" {
+		cfg.OIDC = operator.OIDC{Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, OrganizationClaim: f.OIDCOrgClaim}
+		if err := cfg.OIDC.Validate(); err != nil {
+			return cfg, fmt.Errorf("--oidc-issuer, --oidc-audience: %w", err)
+		}
 	}
 	for _, s := range f.TrustedProxies {
 		p, err := prefix(s)

@@ -127,7 +127,10 @@ func (a *App) compose() error {
 }
 
 func (a *App) operatorOptions() []operator.Option {
-	opts := []operator.Option{operator.WithClock(a.cfg.Now), operator.WithLogger(a.log), operator.WithFresh(a.fresh), operator.WithTree(a.tenants.Within)}
+	opts := []operator.Option{
+		operator.WithClock(a.cfg.Now), operator.WithLogger(a.log), operator.WithLimits(a.cfg.TokenLimits),
+		operator.WithFresh(a.fresh), operator.WithTree(a.tenants.Within),
+	}
 	if a.cfg.OIDC.Issuer != "" {
 		opts = append(opts, operator.WithOIDC(a.cfg.OIDC, a.tenants.ByClaim))
 	}

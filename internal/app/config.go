@@ -24,6 +24,9 @@ type Config struct {
 	// OIDC is the issuer whose JWTs are credentials; none without an Issuer.
 	OIDC operator.OIDC
 
+	// TokenLimits bound the life of access tokens; zero is operator.DefaultLimits.
+	TokenLimits operator.Limits
+
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 

@@ -131,7 +131,7 @@ func (s *Service) DeleteService(ctx context.Context, service id.Service) error {
 	if err := access.RequirePlatform(ctx, access.OperatorsWrite); err != nil {
 		return err
 	}
-	return s.db.AsOperator(ctx, func(tx pg.Tx) error {
+	err := s.db.AsOperator(ctx, func(tx pg.Tx) error {
 		a, err := lockService(ctx, tx, service)
 		if err != nil {
 			return err
@@ -144,6 +144,8 @@ func (s *Service) DeleteService(ctx context.Context, service id.Service) error {
 		}
 		return s.recordService(ctx, tx, "service.deleted", a, "", map[string]any{"permissions": a.Permissions})
 	})
+	s.forgetOwn(err, kindService, service.UUID())
+	return err
 }
 
 func (s *Service) changeService(
@@ -175,6 +177,7 @@ func (s *Service) changeService(
 		}
 		return s.recordService(ctx, tx, action, a, reason, meta)
 	})
+	s.forgetOwn(err, kindService, service.UUID())
 	return a, err
 }
 

@@ -172,7 +172,8 @@ func TestAuthenticate_cache(t *testing.T) {
 	fresh.Store(true)
 
 	// Disabled by another replica: only the feed tells.
-	if _, err := s.Disable(boss(t), o.ID, ""); err != nil {
+	other := New(db, newKeys(t), quiet()...)
+	if _, err := other.Disable(boss(t), o.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	s.Forget([]changefeed.Change{{Kind: "project"}, {Kind: kindOperator, ID: id.New[id.Operator]().UUID()}, {Kind: kindService}, {Kind: kindTenant}})
@@ -183,12 +184,18 @@ func TestAuthenticate_cache(t *testing.T) {
 	if got := authCode(t, s, text); got != "credential_invalid" {
 		t.Errorf("after the feed told: got %q", got)
 	}
-	if _, err := s.Enable(boss(t), o.ID); err != nil {
+	if _, err := other.Enable(boss(t), o.ID); err != nil {
 		t.Fatal(err)
 	}
 	s.ForgetAll()
 	if got := authCode(t, s, text); got != "" {
 		t.Errorf("after everything was forgotten: got %q", got)
+	}
+	if _, err := s.Disable(boss(t), o.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := authCode(t, s, text); got != "credential_invalid" {
+		t.Errorf("disabled by this replica itself: got %q", got)
 	}
 }
 

@@ -177,6 +177,7 @@ func (s *Service) RevokeToken(ctx context.Context, token id.Token, reason string
 			Metadata: map[string]any{"owner": t.owner()},
 		})
 	})
+	s.forgetOwn(err, kindToken, token.UUID())
 	if err != nil {
 		return AccessToken{}, err
 	}

@@ -54,8 +54,18 @@ type TenantByClaim func(ctx context.Context, claim string) (id.Tenant, error)
 // Option changes how a Service works.
 type Option func(*Service)
 
-// WithLimits bounds the life of tokens.
-func WithLimits(l Limits) Option { return func(s *Service) { s.limits = l } }
+// WithLimits bounds the life of tokens. What is zero stays at its default.
+func WithLimits(l Limits) Option {
+	return func(s *Service) {
+		if l.MaxTTL > 0 {
+			s.limits.MaxTTL = l.MaxTTL
+		}
+		if l.DefaultTTL > 0 {
+			s.limits.DefaultTTL = l.DefaultTTL
+		}
+		s.limits.DefaultTTL = min(s.limits.DefaultTTL, s.limits.MaxTTL)
+	}
+}
 
 // WithClock sets the clock; tests do.
 func WithClock(now func() time.Time) Option { return func(s *Service) { s.now = now } }
@@ -214,7 +224,7 @@ func (s *Service) Delete(ctx context.Context, operator id.Operator) error {
 	if err := access.RequirePlatform(ctx, access.OperatorsWrite); err != nil {
 		return err
 	}
-	return s.db.AsOperator(ctx, func(tx pg.Tx) error {
+	err := s.db.AsOperator(ctx, func(tx pg.Tx) error {
 		o, owners, err := lockOperator(ctx, tx, operator)
 		if err != nil {
 			return err
@@ -230,6 +240,8 @@ func (s *Service) Delete(ctx context.Context, operator id.Operator) error {
 		}
 		return s.recordOperator(ctx, tx, "operator.deleted", o, "", map[string]any{"email": o.Email, "role": o.Role})
 	})
+	s.forgetOwn(err, kindOperator, operator.UUID())
+	return err
 }
 
 var errLastOwner = fault.Conflict("last_owner", "This is the last enabled owner: make another operator owner first.")
@@ -275,7 +287,16 @@ func (s *Service) change(
 		}
 		return s.recordOperator(ctx, tx, action, o, reason, meta)
 	})
+	s.forgetOwn(err, kindOperator, operator.UUID())
 	return o, err
+}
+
+// forgetOwn applies a change of this replica's at once. The others, and this one
+// again, hear of it from the change feed.
+func (s *Service) forgetOwn(err error, kind, ref string) {
+	if err == nil {
+		s.Forget([]changefeed.Change{{Kind: kind, ID: ref}})
+	}
 }
 
 func (s *Service) recordOperator(ctx context.Context, tx pg.Tx, action string, o Operator, reason string, meta map[string]any) error {
