@@ -47,9 +47,19 @@ func (o *tokenOwner) resolve(ctx context.Context, api *client.Client) error {
 
 func showToken(g *Globals, v any, t client.AccessToken, more ...pair) error {
 	return g.show(v, append([]pair{
-		{"id", t.ID}, {"name", t.Name}, {"operator", t.OperatorID}, {"service", t.ServiceID}, {"hint", t.Hint}, {"state", t.State},
-		{"expires", t.ExpiresAt}, {"revoked", t.RevokedAt}, {"reason", t.RevokedReason}, {"last used", t.LastUsedAt}, {"from", t.LastUsedIP},
-		{"issued by", t.CreatedBy}, {"created", t.CreatedAt},
+		{"id", t.ID},
+		{"name", t.Name},
+		{"operator", t.OperatorID},
+		{"service", t.ServiceID},
+		{"hint", t.Hint},
+		{"state", t.State},
+		{"expires", t.ExpiresAt},
+		{"revoked", t.RevokedAt},
+		{"reason", t.RevokedReason},
+		{"last used", t.LastUsedAt},
+		{"from", t.LastUsedIP},
+		{"issued by", t.CreatedBy},
+		{"created", t.CreatedAt},
 	}, more...)...)
 }
 

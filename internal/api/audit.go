@@ -123,6 +123,7 @@ func (a *API) listAuditLog(ctx context.Context, in *listAuditLogInput) (*listed[
 	return listOf(p, auditEventOf), nil
 }
 
+// AuditEventPath is embedded by the input of operations on one record.
 type AuditEventPath struct {
 	Event id.AuditEvent `path:"event" doc:"Id of the record."`
 }

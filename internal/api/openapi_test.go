@@ -102,7 +102,7 @@ func TestOpenAPI_parameters(t *testing.T) {
 			for _, p := range o.Parameters {
 				has[p.In+"."+p.Name] = true
 			}
-			for _, part := range strings.Split(path, "/") {
+			for part := range strings.SplitSeq(path, "/") {
 				if name, ok := strings.CutPrefix(part, "{"); ok && !has["path."+strings.TrimSuffix(name, "}")] {
 					t.Errorf("%s: %s is no parameter of %s", o.OperationID, part, path)
 				}

@@ -51,10 +51,12 @@ type Reason struct {
 	Reason string `json:"reason,omitempty" maxLength:"500" example:"left the company" doc:"Kept in the audit log."`
 }
 
+// OperatorPath is embedded by the input of operations on one person.
 type OperatorPath struct {
 	Operator id.Operator `path:"operator" doc:"Id of the operator."`
 }
 
+// ReasonBody is embedded by the input of operations that may be given a reason.
 type ReasonBody struct {
 	Body *Reason
 }

@@ -44,6 +44,7 @@ type UpdateService struct {
 	Permissions Required[[]access.Permission] `json:"permissions,omitzero" doc:"All permissions from now on; tokens have them within a second."`
 }
 
+// ServicePath is embedded by the input of operations on one service account.
 type ServicePath struct {
 	Service id.Service `path:"service" doc:"Id of the service account."`
 }

@@ -49,6 +49,7 @@ func (a *API) tokenOf(t operator.AccessToken) AccessToken {
 	}
 }
 
+// TokenPath is embedded by the input of operations on one token.
 type TokenPath struct {
 	Token id.Token `path:"token" doc:"Id of the token, not its secret."`
 }
@@ -112,6 +113,7 @@ func (a *API) issueToken(ctx context.Context, p operator.IssueParams) (*created[
 	}, nil
 }
 
+// TokenQuery is embedded by the input of both lists of tokens.
 type TokenQuery struct {
 	Active string `query:"active" enum:"true,false" doc:"true: only those neither expired nor revoked."`
 }
