@@ -132,6 +132,9 @@ func (s *Service) Get(ctx context.Context, tenant id.Tenant, key id.APIKey) (Key
 	return k, err
 }
 
+// StateOf returns what a key is now.
+func (s *Service) StateOf(k Key) State { return k.StateAt(s.now()) }
+
 // listName is in the cursors of List.
 const listName = "api_keys"
 

@@ -1,0 +1,393 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/landlordhq/landlord/internal/apikey"
+	"github.com/landlordhq/landlord/internal/fault"
+	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/patch"
+	"github.com/landlordhq/landlord/internal/secret"
+)
+
+// APIKey is a tenant's API key, as far as it may be shown.
+type APIKey struct {
+	ID            id.APIKey   `json:"id" example:"key_01jd3q8v6ze3nbq2m5xk7c9w4t"`
+	TenantID      id.Tenant   `json:"tenant_id"`
+	ProjectID     id.Project  `json:"project_id,omitzero" doc:"The project it is confined to; absent: all of the tenant's."`
+	Product       string      `json:"product,omitempty" example:"render" doc:"The product it is confined to; absent: all that the tenant is entitled to."`
+	Environment   string      `json:"environment" enum:"live,test"`
+	Name          string      `json:"name" example:"Production server"`
+	Description   string      `json:"description,omitempty"`
+	Prefix        string      `json:"prefix" example:"ll_live_1VqX" doc:"How the token begins, and"`
+	Last4         string      `json:"last4" example:"9aZx" doc:"how it ends, to tell it from others."`
+	Scopes        []string    `json:"scopes" example:"[\"renders:*\"]"`
+	AllowedIPs    []string    `json:"allowed_ips" doc:"Networks it works from; none: from everywhere."`
+	RateLimitRPM  int         `json:"rate_limit_rpm" doc:"Requests a minute, all of which may come at once."`
+	IsActive      bool        `json:"is_active" doc:"The switch that can be turned back on."`
+	State         string      `json:"state" enum:"active,disabled,expired,revoked" doc:"Now."`
+	ExpiresAt     *time.Time  `json:"expires_at,omitempty" doc:"Absent: never."`
+	RevokedAt     *time.Time  `json:"revoked_at,omitempty"`
+	RevokedReason string      `json:"revoked_reason,omitempty"`
+	RotatedFrom   id.APIKey   `json:"rotated_from,omitzero" doc:"The key that this one replaced."`
+	RotatedTo     id.APIKey   `json:"rotated_to,omitzero" doc:"The key that replaced this one."`
+	GraceEndsAt   *time.Time  `json:"grace_ends_at,omitempty" doc:"With rotated_to: until when this one still works."`
+	LastUsedAt    *time.Time  `json:"last_used_at,omitempty" doc:"Of the last verification that answered VALID, up to a second late."`
+	LastUsedIP    *netip.Addr `json:"last_used_ip,omitempty"`
+	UsageCount    int64       `json:"usage_count" doc:"Verifications that answered VALID, up to a second late."`
+	Metadata      Metadata    `json:"metadata" doc:"Yours; a verification returns it."`
+	CreatedBy     string      `json:"created_by,omitempty" example:"user:operator_01jd3q8v6ze3nbq2m5xk7c9w4t" doc:"Who issued it: type and id."`
+	CreatedAt     time.Time   `json:"created_at"`
+	UpdatedAt     time.Time   `json:"updated_at" doc:"Use of the key does not move it."`
+}
+
+// IssuedAPIKey is a new key with its token.
+type IssuedAPIKey struct {
+	APIKey
+
+	Token string `json:"token" example:"ll_live_1VqX…9aZx" doc:"The secret. It is shown this once: keep it."`
+}
+
+// CreateAPIKey describes a new key.
+type CreateAPIKey struct {
+	Name         string     `json:"name" minLength:"1" maxLength:"100" example:"Production server" doc:"Unique among the tenant's keys that are not revoked."`
+	Description  string     `json:"description,omitempty" maxLength:"1000"`
+	Environment  string     `json:"environment,omitempty" enum:"live,test" default:"live"`
+	Product      string     `json:"product,omitempty" maxLength:"100" doc:"Left out: every product that the tenant is entitled to."`
+	ProjectID    id.Project `json:"project_id,omitzero" doc:"Left out: every project of the tenant."`
+	Scopes       []string   `json:"scopes,omitempty" maxItems:"100" example:"[\"renders:*\"]" doc:"Exact, or noun:*. Those that begin with landlord: are permissions on this API, which you must hold yourself."`
+	AllowedIPs   []string   `json:"allowed_ips,omitempty" maxItems:"100" example:"[\"192.0.2.0/24\"]" doc:"Addresses and networks, IPv4 and IPv6. Left out: from everywhere."`
+	RateLimitRPM int        `json:"rate_limit_rpm,omitempty" minimum:"1" maximum:"1000000" default:"600"`
+	ExpiresAt    *time.Time `json:"expires_at,omitempty" doc:"Left out: never."`
+	Metadata     Metadata   `json:"metadata,omitempty" doc:"At most 8 KiB as JSON."`
+}
+
+// UpdateAPIKey changes a key; absent fields stay.
+type UpdateAPIKey struct {
+	Name         Required[string]    `json:"name,omitzero" maxLength:"100"`
+	Description  Opt[string]         `json:"description,omitzero" maxLength:"1000"`
+	Scopes       Opt[[]string]       `json:"scopes,omitzero" maxItems:"100"`
+	AllowedIPs   Opt[[]string]       `json:"allowed_ips,omitzero" maxItems:"100"`
+	RateLimitRPM Opt[int]            `json:"rate_limit_rpm,omitzero" doc:"null: 600."`
+	ExpiresAt    Opt[time.Time]      `json:"expires_at,omitzero" doc:"null: never."`
+	IsActive     Required[bool]      `json:"is_active,omitzero"`
+	Metadata     Opt[map[string]any] `json:"metadata,omitzero" doc:"Merged key by key."`
+}
+
+// RotateAPIKey says how a key is replaced.
+type RotateAPIKey struct {
+	Grace     int            `json:"grace" minimum:"0" maximum:"2592000" example:"86400" doc:"Seconds that the old key goes on working, exactly; 0 ends it at once."`
+	ExpiresAt Opt[time.Time] `json:"expires_at,omitzero" doc:"Of the new key; left out, as the old one's; null: never."`
+}
+
+// VerifyKey asks whether a token may do something. What is left out is not asked.
+type VerifyKey struct {
+	Key         string     `json:"key" maxLength:"200" example:"ll_live_1VqX…9aZx" doc:"The token, as the end caller sent it."`
+	Product     string     `json:"product,omitempty" maxLength:"100" doc:"The tenant must be entitled to it now."`
+	Project     id.Project `json:"project,omitzero" doc:"The key must reach it."`
+	Environment string     `json:"environment,omitempty" enum:"live,test"`
+	Scopes      []string   `json:"scopes,omitempty" maxItems:"50" doc:"All of them are needed; no wildcards."`
+	Write       bool       `json:"write,omitempty" doc:"The request changes something, though no scope tells so: a frozen tenant is denied."`
+	IP          netip.Addr `json:"ip,omitzero" doc:"The end caller's address. Keys with an allow-list refuse an unknown one."`
+	Cost        *int64     `json:"cost,omitempty" minimum:"0" maximum:"1000000" doc:"Of the key's rate limit; left out, 1. 0 answers without spending or counting."`
+}
+
+// KeyVerification answers a verification.
+type KeyVerification struct {
+	Outcome     string          `json:"outcome" enum:"VALID,MALFORMED,NOT_FOUND,REVOKED,DISABLED,EXPIRED,TENANT_ARCHIVED,TENANT_SUSPENDED,TENANT_FROZEN,PROJECT_ARCHIVED,ENVIRONMENT_MISMATCH,IP_NOT_ALLOWED,NOT_ENTITLED,INSUFFICIENT_SCOPE,RATE_LIMITED,LIMIT_EXCEEDED" doc:"VALID lets the request pass. Don't tell strangers MALFORMED, NOT_FOUND, REVOKED, DISABLED and EXPIRED apart."`
+	Valid       bool            `json:"valid" doc:"Whether outcome is VALID."`
+	KeyID       id.APIKey       `json:"key_id,omitzero" doc:"Absent, like all that follows, with MALFORMED and NOT_FOUND."`
+	KeyName     string          `json:"key_name,omitempty"`
+	TenantID    id.Tenant       `json:"tenant_id,omitzero"`
+	TenantSlug  string          `json:"tenant_slug,omitempty"`
+	ProjectID   id.Project      `json:"project_id,omitzero" doc:"The one asked for, else the key's; absent: the tenant as a whole."`
+	Product     string          `json:"product,omitempty" doc:"The one asked for, else the key's."`
+	Environment string          `json:"environment,omitempty" enum:"live,test"`
+	Scopes      []string        `json:"scopes,omitempty" doc:"All that the key holds."`
+	Metadata    rawObject       `json:"metadata,omitempty" doc:"The key's."`
+	ReadOnly    bool            `json:"read_only,omitempty" doc:"The tenant is frozen: nothing may be changed."`
+	ExpiresAt   *time.Time      `json:"expires_at,omitempty" doc:"When the key, or its grace after rotation, ends."`
+	Entitlement *KeyEntitlement `json:"entitlement,omitempty" doc:"To product."`
+	RateLimit   *KeyRateLimit   `json:"rate_limit,omitempty" doc:"Absent when an earlier check denied."`
+}
+
+// KeyEntitlement is the tenant's entitlement to the product of a verification.
+type KeyEntitlement struct {
+	Config    rawObject  `json:"config" doc:"As the product's manifest describes it."`
+	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"Absent: for good."`
+}
+
+// KeyRateLimit is what a key's rate limit has left after a verification.
+type KeyRateLimit struct {
+	Limit      int64 `json:"limit" doc:"Requests a minute."`
+	Remaining  int64 `json:"remaining"`
+	Reset      int64 `json:"reset" doc:"Seconds until all of it is back."`
+	RetryAfter int64 `json:"retry_after,omitempty" doc:"With RATE_LIMITED: seconds until this request would pass."`
+}
+
+// rawObject is a JSON object that is passed on as it is stored.
+type rawObject json.RawMessage
+
+// MarshalJSON implements json.Marshaler.
+func (o rawObject) MarshalJSON() ([]byte, error) { return o, nil }
+
+// Schema implements huma.SchemaProvider.
+func (rawObject) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
+}
+
+func (a *API) apiKeyOf(k apikey.Key) APIKey {
+	ips := make([]string, len(k.AllowedIPs))
+	for i, p := range k.AllowedIPs {
+		ips[i] = p.String()
+	}
+	return APIKey{
+		ID: k.ID, TenantID: k.TenantID, ProjectID: k.ProjectID, Product: k.Product, Environment: string(k.Environment), Name: k.Name,
+		Description: k.Description, Prefix: k.Prefix, Last4: k.Last4, Scopes: k.Scopes, AllowedIPs: ips, RateLimitRPM: k.RateLimitRPM,
+		IsActive: k.IsActive, State: string(a.s.APIKeys.StateOf(k)), ExpiresAt: utc(k.ExpiresAt), RevokedAt: utc(k.RevokedAt),
+		RevokedReason: k.RevokedReason, RotatedFrom: k.RotatedFrom, RotatedTo: k.RotatedTo, GraceEndsAt: utc(k.GraceEndsAt),
+		LastUsedAt: utc(k.LastUsedAt), LastUsedIP: k.LastUsedIP, UsageCount: k.UsageCount, Metadata: k.Metadata, CreatedBy: k.CreatedBy,
+		CreatedAt: k.CreatedAt.UTC(), UpdatedAt: k.UpdatedAt.UTC(),
+	}
+}
+
+// networks reads an allow-list, and says which of its elements is none.
+func networks(list []string) ([]netip.Prefix, error) {
+	var f fault.Fields
+	out := make([]netip.Prefix, len(list))
+	for i, s := range list {
+		var ok bool
+		out[i], ok = apikey.ParseNetwork(s)
+		f.Check(ok, fmt.Sprintf("allowed_ips[%d]", i), "network_malformed", "This is neither an address nor a network in CIDR form: 192.0.2.7, 192.0.2.0/24, 2001:db8::/32.")
+	}
+	return out, f.Err()
+}
+
+type APIKeyPath struct {
+	Key id.APIKey `path:"key" doc:"Id of the key, not its token."`
+}
+
+func (a *API) apiKeyRoutes() {
+	const tag, keys = "API keys", "/v1/tenants/{tenant}/api-keys"
+	route(a, op{
+		ID: "create-api-key", Method: "POST", Path: keys, Tag: tag, Creates: true, Summary: "Issue an API key",
+		Description: "The token is in the answer and never again. Issuing a key with scopes that begin with landlord: needs those permissions.",
+	}, a.createAPIKey)
+	route(a, op{
+		ID: "list-api-keys", Method: "GET", Path: keys, Tag: tag, Summary: "List a tenant's API keys", Description: "Newest first.",
+	}, a.listAPIKeys)
+	route(a, op{
+		ID: "get-api-key", Method: "GET", Path: keys + "/{key}", Tag: tag, Summary: "Get an API key", Description: "Without its token, which nobody can read again.",
+	}, a.getAPIKey)
+	route(a, op{
+		ID: "update-api-key", Method: "PATCH", Path: keys + "/{key}", Tag: tag, Summary: "Change an API key",
+		Description: "JSON merge patch. Every replica sees the change within a second. A revoked or rotated key can't be changed.", Errors: []int{409, 412},
+	}, a.updateAPIKey)
+	route(a, op{
+		ID: "revoke-api-key", Method: "POST", Path: keys + "/{key}/revoke", Tag: tag, Summary: "Revoke an API key",
+		Description: "Ends the key for good, on every replica within a second, whatever the tenant's status is. Revoking twice is 409.", Errors: []int{409},
+	}, a.revokeAPIKey)
+	route(a, op{
+		ID: "rotate-api-key", Method: "POST", Path: keys + "/{key}/rotate", Tag: tag, Creates: true, Summary: "Replace an API key",
+		Description: "Makes a new key with the same settings and answers with it and its token. The old one works for grace seconds more and answers EXPIRED " +
+			"from then on. Of two that rotate a key at the same time, one gets 409.",
+	}, a.rotateAPIKey)
+	route(a, op{
+		ID: "verify-key", Method: "POST", Path: "/v1/keys/verify", Tag: tag, Summary: "Verify a key",
+		Description: "Answers 200 with an outcome, also when it denies. Needs apikeys:verify. The checks run in this order, and one that denies spends nothing of " +
+			"a later one: form, existence, key state, tenant and project state, environment, IP, entitlement, scope, rate limit, usage limit.",
+	}, a.verifyKey)
+}
+
+type createAPIKeyInput struct {
+	TenantPath
+	Body CreateAPIKey
+}
+
+func (a *API) createAPIKey(ctx context.Context, in *createAPIKeyInput) (*created[IssuedAPIKey], error) {
+	tenant, err := a.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	ips, err := networks(in.Body.AllowedIPs)
+	if err != nil {
+		return nil, err
+	}
+	b := in.Body
+	return a.issuedAPIKey(a.s.APIKeys.Create(ctx, apikey.CreateParams{
+		TenantID: tenant, ProjectID: b.ProjectID, Product: b.Product, Environment: apikey.Environment(b.Environment), Name: b.Name,
+		Description: b.Description, Scopes: b.Scopes, AllowedIPs: ips, RateLimitRPM: b.RateLimitRPM, ExpiresAt: b.ExpiresAt, Metadata: b.Metadata,
+	}))
+}
+
+func (a *API) issuedAPIKey(k apikey.Key, token secret.Text, err error) (*created[IssuedAPIKey], error) {
+	if err != nil {
+		return nil, err
+	}
+	return &created[IssuedAPIKey]{
+		Location: "/v1/tenants/" + k.TenantID.String() + "/api-keys/" + k.ID.String(), ETag: etag(k.UpdatedAt),
+		Body: IssuedAPIKey{APIKey: a.apiKeyOf(k), Token: token.Reveal()},
+	}, nil
+}
+
+type listAPIKeysInput struct {
+	TenantPath
+	PageQuery
+	Environment    string     `query:"environment" enum:"live,test"`
+	Product        string     `query:"product" maxLength:"100" doc:"Only those confined to this product."`
+	ProjectID      id.Project `query:"project_id" doc:"Only those confined to this project."`
+	State          string     `query:"state" enum:"active,disabled,expired,revoked" doc:"Only those in this state now."`
+	Prefix         string     `query:"prefix" maxLength:"40" doc:"Only those whose token begins so; at most 4 characters of its random part are kept."`
+	Last4          string     `query:"last4" minLength:"4" maxLength:"4" doc:"Only those whose token ends so."`
+	ExpiringBefore time.Time  `query:"expiring_before" doc:"Only those that end, or whose grace ends, before this instant; revoked ones left out."`
+}
+
+func (a *API) listAPIKeys(ctx context.Context, in *listAPIKeysInput) (*listed[APIKey], error) {
+	tenant, err := a.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	f := apikey.Filter{
+		TenantID: tenant, ProjectID: in.ProjectID, Product: in.Product, Environment: apikey.Environment(in.Environment),
+		State: apikey.State(in.State), Prefix: in.Prefix, Last4: in.Last4, Page: in.request(),
+	}
+	if !in.ExpiringBefore.IsZero() {
+		f.ExpiringBefore = &in.ExpiringBefore
+	}
+	p, err := a.s.APIKeys.List(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(p, a.apiKeyOf), nil
+}
+
+type getAPIKeyInput struct {
+	TenantPath
+	APIKeyPath
+}
+
+func (a *API) getAPIKey(ctx context.Context, in *getAPIKeyInput) (*one[APIKey], error) {
+	tenant, err := a.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return a.oneAPIKey(a.s.APIKeys.Get(ctx, tenant, in.Key))
+}
+
+func (a *API) oneAPIKey(k apikey.Key, err error) (*one[APIKey], error) {
+	if err != nil {
+		return nil, err
+	}
+	return &one[APIKey]{ETag: etag(k.UpdatedAt), Body: a.apiKeyOf(k)}, nil
+}
+
+type updateAPIKeyInput struct {
+	TenantPath
+	APIKeyPath
+	IfMatch
+	Body UpdateAPIKey
+}
+
+func (a *API) updateAPIKey(ctx context.Context, in *updateAPIKeyInput) (*one[APIKey], error) {
+	tenant, err := a.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	version, err := in.version()
+	if err != nil {
+		return nil, err
+	}
+	b := in.Body
+	p := apikey.UpdateParams{
+		TenantID: tenant, ID: in.Key, Name: b.Name.Field, Description: b.Description.Field, Scopes: b.Scopes.Field,
+		RateLimitRPM: b.RateLimitRPM.Field, ExpiresAt: b.ExpiresAt.Field, IsActive: b.IsActive.Field, Metadata: b.Metadata.Field, IfMatch: version,
+	}
+	if list, ok := b.AllowedIPs.Get(); ok {
+		ips, err := networks(list)
+		if err != nil {
+			return nil, err
+		}
+		p.AllowedIPs = patch.Set(ips)
+	} else if b.AllowedIPs.IsNull() {
+		p.AllowedIPs = patch.Null[[]netip.Prefix]()
+	}
+	return a.oneAPIKey(a.s.APIKeys.Update(ctx, p))
+}
+
+type revokeAPIKeyInput struct {
+	TenantPath
+	APIKeyPath
+	ReasonBody
+}
+
+func (a *API) revokeAPIKey(ctx context.Context, in *revokeAPIKeyInput) (*one[APIKey], error) {
+	tenant, err := a.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return a.oneAPIKey(a.s.APIKeys.Revoke(ctx, tenant, in.Key, in.reason()))
+}
+
+type rotateAPIKeyInput struct {
+	TenantPath
+	APIKeyPath
+	Body RotateAPIKey
+}
+
+func (a *API) rotateAPIKey(ctx context.Context, in *rotateAPIKeyInput) (*created[IssuedAPIKey], error) {
+	tenant, err := a.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return a.issuedAPIKey(a.s.APIKeys.Rotate(ctx, apikey.RotateParams{
+		TenantID: tenant, ID: in.Key, Grace: time.Duration(in.Body.Grace) * time.Second, ExpiresAt: in.Body.ExpiresAt.Field,
+	}))
+}
+
+type verifyKeyInput struct{ Body VerifyKey }
+
+func (a *API) verifyKey(ctx context.Context, in *verifyKeyInput) (*plain[KeyVerification], error) {
+	b := in.Body
+	p := apikey.VerifyParams{
+		Token: b.Key, Product: b.Product, Project: b.Project, Environment: apikey.Environment(b.Environment), Scopes: b.Scopes,
+		Write: b.Write, IP: b.IP,
+	}
+	if b.Cost != nil {
+		p.Cost, p.Peek = *b.Cost, *b.Cost == 0
+	}
+	v, err := a.s.APIKeys.Verify(ctx, &p)
+	if err != nil {
+		return nil, err
+	}
+	return &plain[KeyVerification]{Body: verificationOf(&v)}, nil
+}
+
+func verificationOf(v *apikey.Verification) KeyVerification {
+	out := KeyVerification{
+		Outcome: string(v.Outcome), Valid: v.Outcome == apikey.Valid, KeyID: v.KeyID, KeyName: v.KeyName, TenantID: v.TenantID,
+		TenantSlug: v.TenantSlug, ProjectID: v.ProjectID, Product: v.Product, Environment: string(v.Environment), Scopes: v.Scopes,
+		Metadata: rawObject(v.Metadata), ReadOnly: v.ReadOnly,
+	}
+	if !v.ExpiresAt.IsZero() {
+		out.ExpiresAt = &v.ExpiresAt
+	}
+	if v.Config != nil {
+		out.Entitlement = &KeyEntitlement{Config: rawObject(v.Config)}
+		if !v.EntitledUntil.IsZero() {
+			out.Entitlement.ExpiresAt = &v.EntitledUntil
+		}
+	}
+	if d := v.Limit; d.Limit.Rate > 0 {
+		out.RateLimit = &KeyRateLimit{Limit: d.Limit.Rate, Remaining: d.Remaining, Reset: int64((d.ResetAfter + time.Second - 1) / time.Second)}
+		if !d.Allowed {
+			out.RateLimit.RetryAfter = d.RetryAfterSeconds()
+		}
+	}
+	return out
+}
