@@ -6,6 +6,7 @@ type services struct {
 	Services  *Services
 	Tokens    *Tokens
 	AuditLog  *AuditLog
+	APIKeys   *APIKeys
 }
 
 func (c *Client) bind() {
@@ -14,5 +15,6 @@ func (c *Client) bind() {
 		Services:  &Services{c},
 		Tokens:    &Tokens{c},
 		AuditLog:  &AuditLog{c},
+		APIKeys:   &APIKeys{c},
 	}
 }

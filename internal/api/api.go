@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/landlordhq/landlord/internal/access"
+	"github.com/landlordhq/landlord/internal/apikey"
 	"github.com/landlordhq/landlord/internal/audit"
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/idempotency"
@@ -44,6 +45,7 @@ type Services struct {
 	Operators *operator.Service
 	Audit     *audit.Service
 	Tenants   *tenant.Service
+	APIKeys   *apikey.Service
 }
 
 // API is the REST face. It is an http.Handler.

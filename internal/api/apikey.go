@@ -290,7 +290,7 @@ func (a *API) oneAPIKey(k apikey.Key, err error) (*one[APIKey], error) {
 type updateAPIKeyInput struct {
 	TenantPath
 	APIKeyPath
-	IfMatch
+	Precondition
 	Body UpdateAPIKey
 }
 

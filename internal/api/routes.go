@@ -14,6 +14,7 @@ func (a *API) routes() {
 	a.serviceRoutes()
 	a.tokenRoutes()
 	a.auditRoutes()
+	a.apiKeyRoutes()
 }
 
 // describe registers the pages that need no credential: the OpenAPI document and

@@ -48,6 +48,10 @@ type Required[T any] struct{ patch.Field[T] }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (o *Required[T]) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" { // json leaves a boolean false for it; the capability says that it is required
+		o.Field = patch.Null[T]()
+		return nil
+	}
 	var v T
 	if err := json.Unmarshal(b, &v); err != nil {
 		return err

@@ -118,7 +118,7 @@ func (a *App) compose() error {
 	a.api = api.New(api.Services{
 		Authenticate: a.authenticate, ClientIP: a.clientIP, Idempotency: a.idempotency, Settle: a.settle,
 		Logger: a.log, Version: a.cfg.Version,
-		ResolveTenant: a.resolveTenant, Operators: a.operators, Audit: a.audits, Tenants: a.tenants,
+		ResolveTenant: a.resolveTenant, Operators: a.operators, Audit: a.audits, Tenants: a.tenants, APIKeys: a.keys,
 	})
 	a.public = a.publicMux()
 	a.private = a.privateMux()

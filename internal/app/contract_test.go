@@ -52,7 +52,7 @@ type bad struct {
 func contracts() map[string]contract {
 	all := map[string]contract{}
 	for _, part := range []map[string]contract{
-		tenantContracts(), operatorContracts(), serviceContracts(), tokenContracts(), auditContracts(),
+		tenantContracts(), operatorContracts(), serviceContracts(), tokenContracts(), auditContracts(), apiKeyContracts(),
 	} {
 		for op, c := range part {
 			if _, twice := all[op]; twice {
@@ -78,7 +78,10 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{World: apptest.New(t)}
-	if slices.ContainsFunc(operations(t, w), func(o operation) bool { return o.id == "create-api-key" }) {
+	has := func(id string) bool {
+		return slices.ContainsFunc(operations(t, w), func(o operation) bool { return o.id == id })
+	}
+	if has("create-api-key") && has("create-tenant") {
 		w.Tenant, w.Key = w.newTenant(t)
 		w.Stranger, w.Foreign = w.newTenant(t)
 	} else {

@@ -1,0 +1,217 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// APIKey is a tenant's API key, without its token.
+type APIKey struct {
+	ID            string         `json:"id"`
+	TenantID      string         `json:"tenant_id"`
+	ProjectID     string         `json:"project_id"`  // "" is every project of the tenant
+	Product       string         `json:"product"`     // "" is every product the tenant is entitled to
+	Environment   string         `json:"environment"` // live or test
+	Name          string         `json:"name"`
+	Description   string         `json:"description"`
+	Prefix        string         `json:"prefix"` // how the token begins, and
+	Last4         string         `json:"last4"`  // how it ends
+	Scopes        []string       `json:"scopes"`
+	AllowedIPs    []string       `json:"allowed_ips"`    // none is from everywhere
+	RateLimitRPM  int            `json:"rate_limit_rpm"` // requests a minute
+	IsActive      bool           `json:"is_active"`
+	State         string         `json:"state"`      // active, disabled, expired or revoked; now
+	ExpiresAt     *time.Time     `json:"expires_at"` // nil is never
+	RevokedAt     *time.Time     `json:"revoked_at"`
+	RevokedReason string         `json:"revoked_reason"`
+	RotatedFrom   string         `json:"rotated_from"`  // the key that this one replaced
+	RotatedTo     string         `json:"rotated_to"`    // the key that replaced this one
+	GraceEndsAt   *time.Time     `json:"grace_ends_at"` // with RotatedTo: until when this one works
+	LastUsedAt    *time.Time     `json:"last_used_at"`  // up to a second late, like the next two
+	LastUsedIP    *string        `json:"last_used_ip"`
+	UsageCount    int64          `json:"usage_count"` // verifications that answered VALID
+	Metadata      map[string]any `json:"metadata"`
+	CreatedBy     string         `json:"created_by"` // type and id: "user:operator_…"
+	CreatedAt     time.Time      `json:"created_at"`
+	UpdatedAt     time.Time      `json:"updated_at"`
+
+	ETag string `json:"-"` // version, for IfMatch; empty in lists
+}
+
+// IssuedAPIKey is a new key with its token.
+type IssuedAPIKey struct {
+	APIKey
+
+	Token string `json:"token"` // shown this once
+}
+
+// CreateAPIKey describes a new key.
+type CreateAPIKey struct {
+	Name         string         `json:"name"` // unique among the tenant's keys that are not revoked
+	Description  string         `json:"description,omitempty"`
+	Environment  string         `json:"environment,omitempty"` // "" is live
+	Product      string         `json:"product,omitempty"`     // "" is every product
+	ProjectID    string         `json:"project_id,omitempty"`  // "" is every project
+	Scopes       []string       `json:"scopes,omitempty"`      // exact, or noun:*
+	AllowedIPs   []string       `json:"allowed_ips,omitempty"` // addresses and CIDRs; none is from everywhere
+	RateLimitRPM int            `json:"rate_limit_rpm,omitempty"`
+	ExpiresAt    *time.Time     `json:"expires_at,omitempty"`
+	Metadata     map[string]any `json:"metadata,omitempty"`
+}
+
+// UpdateAPIKey changes a key; fields left out stay.
+type UpdateAPIKey struct {
+	Name         Patch[string]         `json:"name,omitzero"`
+	Description  Patch[string]         `json:"description,omitzero"`
+	Scopes       Patch[[]string]       `json:"scopes,omitzero"`
+	AllowedIPs   Patch[[]string]       `json:"allowed_ips,omitzero"`
+	RateLimitRPM Patch[int]            `json:"rate_limit_rpm,omitzero"`
+	ExpiresAt    Patch[time.Time]      `json:"expires_at,omitzero"`
+	IsActive     Patch[bool]           `json:"is_active,omitzero"`
+	Metadata     Patch[map[string]any] `json:"metadata,omitzero"` // merged key by key
+
+	IfMatch string `json:"-"` // only if the key still has this ETag; "" is any
+}
+
+// RotateAPIKey says how a key is replaced.
+type RotateAPIKey struct {
+	Grace     int              `json:"grace"`               // seconds that the old key goes on working, 0 to 2592000
+	ExpiresAt Patch[time.Time] `json:"expires_at,omitzero"` // of the new key; left out, as the old one's
+}
+
+// APIKeyFilter chooses keys; zero fields choose any.
+type APIKeyFilter struct {
+	Environment    string
+	Product        string
+	ProjectID      string
+	State          string // active, disabled, expired or revoked
+	Prefix         string // the token begins so
+	Last4          string // the token ends so
+	ExpiringBefore time.Time
+	ListOptions
+}
+
+// VerifyKey asks whether a token may do something. What is left out is not asked.
+type VerifyKey struct {
+	Key         string   `json:"key"` // the token, as the end caller sent it
+	Product     string   `json:"product,omitempty"`
+	Project     string   `json:"project,omitempty"`
+	Environment string   `json:"environment,omitempty"`
+	Scopes      []string `json:"scopes,omitempty"` // all of them are needed
+	Write       bool     `json:"write,omitempty"`  // the request changes something, though no scope tells so
+	IP          string   `json:"ip,omitempty"`     // the end caller's
+	Cost        *int64   `json:"cost,omitempty"`   // nil is 1; 0 answers without spending or counting
+}
+
+// KeyVerification answers a verification. With MALFORMED and NOT_FOUND only
+// Outcome is set.
+type KeyVerification struct {
+	Outcome     string          `json:"outcome"` // VALID lets the request pass
+	Valid       bool            `json:"valid"`
+	KeyID       string          `json:"key_id"`
+	KeyName     string          `json:"key_name"`
+	TenantID    string          `json:"tenant_id"`
+	TenantSlug  string          `json:"tenant_slug"`
+	ProjectID   string          `json:"project_id"`
+	Product     string          `json:"product"`
+	Environment string          `json:"environment"`
+	Scopes      []string        `json:"scopes"`
+	Metadata    map[string]any  `json:"metadata"`
+	ReadOnly    bool            `json:"read_only"` // the tenant is frozen
+	ExpiresAt   *time.Time      `json:"expires_at"`
+	Entitlement *KeyEntitlement `json:"entitlement"` // to Product
+	RateLimit   *KeyRateLimit   `json:"rate_limit"`  // nil when an earlier check denied
+}
+
+// KeyEntitlement is the tenant's entitlement to the product of a verification.
+type KeyEntitlement struct {
+	Config    map[string]any `json:"config"`
+	ExpiresAt *time.Time     `json:"expires_at"`
+}
+
+// KeyRateLimit is what a key's rate limit has left.
+type KeyRateLimit struct {
+	Limit      int64 `json:"limit"` // requests a minute
+	Remaining  int64 `json:"remaining"`
+	Reset      int64 `json:"reset"`       // seconds until all of it is back
+	RetryAfter int64 `json:"retry_after"` // seconds until this request would pass; 0 when it did
+}
+
+// APIKeys are the operations on tenants' keys.
+type APIKeys struct{ c *Client }
+
+// Create issues a key. Its token is in the answer and never again.
+func (s *APIKeys) Create(ctx context.Context, tenant string, in CreateAPIKey) (*IssuedAPIKey, error) {
+	return s.issue(ctx, keysPath(tenant), in)
+}
+
+// Get returns a key without its token.
+func (s *APIKeys) Get(ctx context.Context, tenant, id string) (*APIKey, error) {
+	return s.call(ctx, http.MethodGet, keysPath(tenant, id), nil, "")
+}
+
+// List returns a page of a tenant's keys, newest first.
+func (s *APIKeys) List(ctx context.Context, tenant string, f APIKeyFilter) (*Page[APIKey], error) {
+	q := f.query()
+	for name, v := range map[string]string{
+		"environment": f.Environment, "product": f.Product, "project_id": f.ProjectID, "state": f.State, "prefix": f.Prefix, "last4": f.Last4,
+	} {
+		set(q, name, v)
+	}
+	if !f.ExpiringBefore.IsZero() {
+		q.Set("expiring_before", f.ExpiringBefore.UTC().Format(time.RFC3339Nano))
+	}
+	p := &Page[APIKey]{}
+	return result(p, s.c.do(ctx, request{method: http.MethodGet, path: keysPath(tenant), query: q, out: p}))
+}
+
+// All walks all pages of List.
+func (s *APIKeys) All(ctx context.Context, tenant string, f APIKeyFilter) iter.Seq2[APIKey, error] {
+	return all(ctx, f.Cursor, func(ctx context.Context, cursor string) (*Page[APIKey], error) {
+		f.Cursor = cursor
+		return s.List(ctx, tenant, f)
+	})
+}
+
+// Update changes a key, on every replica within a second.
+func (s *APIKeys) Update(ctx context.Context, tenant, id string, in UpdateAPIKey) (*APIKey, error) {
+	return s.call(ctx, http.MethodPatch, keysPath(tenant, id), in, in.IfMatch)
+}
+
+// Revoke ends a key for good, on every replica within a second.
+func (s *APIKeys) Revoke(ctx context.Context, tenant, id, why string) (*APIKey, error) {
+	return s.call(ctx, http.MethodPost, keysPath(tenant, id, "revoke"), reason{why}, "")
+}
+
+// Rotate replaces a key by a new one with the same settings and returns that one
+// with its token.
+func (s *APIKeys) Rotate(ctx context.Context, tenant, id string, in RotateAPIKey) (*IssuedAPIKey, error) {
+	return s.issue(ctx, keysPath(tenant, id, "rotate"), in)
+}
+
+// Verify asks whether a token may do something. A denial is an answer, not an error.
+func (s *APIKeys) Verify(ctx context.Context, in VerifyKey) (*KeyVerification, error) {
+	v := &KeyVerification{}
+	return result(v, s.c.do(ctx, request{method: http.MethodPost, path: path("keys", "verify"), body: in, out: v}))
+}
+
+func keysPath(tenant string, rest ...string) string {
+	p := path("tenants", tenant, "api-keys")
+	for _, s := range rest {
+		p += "/" + url.PathEscape(s)
+	}
+	return p
+}
+
+func (s *APIKeys) issue(ctx context.Context, path string, in any) (*IssuedAPIKey, error) {
+	k := &IssuedAPIKey{}
+	return result(k, s.c.do(ctx, request{method: http.MethodPost, path: path, body: in, out: k, creates: true, etag: &k.ETag}))
+}
+
+func (s *APIKeys) call(ctx context.Context, method, path string, body any, ifMatch string) (*APIKey, error) {
+	k := &APIKey{}
+	return result(k, s.c.do(ctx, request{method: method, path: path, body: body, out: k, ifMatch: ifMatch, etag: &k.ETag}))
+}

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/landlordhq/landlord/client"
+)
+
+// keysCmd is the command group of tenants' API keys.
+type keysCmd struct {
+	Create keyCreateCmd `cmd:"" help:"Issue a key; the token is printed once." aliases:"issue"`
+	List   keyListCmd   `cmd:"" help:"List a tenant's keys, newest first." aliases:"ls"`
+	Get    keyGetCmd    `cmd:"" help:"Show a key, without its token."`
+	Update keyUpdateCmd `cmd:"" help:"Change a key."`
+	Rotate keyRotateCmd `cmd:"" help:"Replace a key by a new one with the same settings."`
+	Revoke keyRevokeCmd `cmd:"" help:"End a key for good."`
+	Verify keyVerifyCmd `cmd:"" help:"Ask whether a token may do something; fails unless it is VALID."`
+}
+
+func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {
+	shown := k.Prefix + "…" + k.Last4
+	ips := k.AllowedIPs
+	if len(ips) == 0 {
+		ips = []string{"any"}
+	}
+	return g.show(v, append([]pair{
+		{"id", k.ID}, {"name", k.Name}, {"description", k.Description}, {"tenant", k.TenantID}, {"project", k.ProjectID}, {"product", k.Product},
+		{"environment", k.Environment}, {"token is", shown}, {"state", k.State}, {"scopes", k.Scopes}, {"addresses", ips},
+		{"requests/min", k.RateLimitRPM}, {"expires", k.ExpiresAt}, {"revoked", k.RevokedAt}, {"reason", k.RevokedReason},
+		{"rotated from", k.RotatedFrom}, {"rotated to", k.RotatedTo}, {"works until", k.GraceEndsAt}, {"uses", k.UsageCount},
+		{"last used", k.LastUsedAt}, {"from", k.LastUsedIP}, {"metadata", k.Metadata}, {"issued by", k.CreatedBy}, {"created", k.CreatedAt},
+	}, more...)...)
+}
+
+type keyTenant struct {
+	Tenant string `arg:"" help:"Tenant: id, UUID or slug:NAME."`
+}
+
+type keyArg struct {
+	keyTenant
+
+	Key string `arg:"" help:"Id of the key, not its token."`
+}
+
+type keyCreateCmd struct {
+	keyTenant
+
+	Name        string            `arg:"" help:"What it is for; unique among the tenant's keys that are not revoked."`
+	Scope       []string          `help:"What it may do: exact (renders:create) or noun:*; repeatable." short:"s" placeholder:"SCOPE"`
+	Env         string            `help:"Environment: ${enum}." enum:"live,test" default:"live"`
+	Product     string            `help:"Confine it to a product." placeholder:"NAME"`
+	Project     string            `help:"Confine it to a project." placeholder:"ID"`
+	IP          []string          `name:"ip" help:"Address or CIDR that it works from; repeatable. Without: from everywhere." placeholder:"CIDR"`
+	RPM         int               `name:"rpm" help:"Requests a minute." default:"600" placeholder:"N"`
+	TTL         *ttl              `help:"How long it lives, such as 90d or 12h. Without: until revoked." placeholder:"DURATION"`
+	Description string            `help:"More about it." placeholder:"TEXT"`
+	Metadata    map[string]string `help:"Yours; a verification returns it. Repeatable." placeholder:"KEY=VALUE"`
+}
+
+// Run implements the command.
+func (c *keyCreateCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	in := client.CreateAPIKey{
+		Name: c.Name, Description: c.Description, Environment: c.Env, Product: c.Product, ProjectID: c.Project, Scopes: c.Scope,
+		AllowedIPs: c.IP, RateLimitRPM: c.RPM, Metadata: metadata(c.Metadata),
+	}
+	if c.TTL != nil {
+		in.ExpiresAt = c.TTL.from(time.Now())
+	}
+	k, err := api.APIKeys.Create(ctx, c.Tenant, in)
+	if err != nil {
+		return err
+	}
+	g.done("The token is shown this once:")
+	return showKey(g, k, k.APIKey, pair{"token", k.Token})
+}
+
+// from returns the end of a life that begins at t.
+func (t ttl) from(at time.Time) *time.Time {
+	end := at.Add(time.Duration(t)).UTC().Truncate(time.Second)
+	return &end
+}
+
+type keyListCmd struct {
+	keyTenant
+	listFlags
+
+	Env      string `help:"Only of this environment: live or test." placeholder:"ENV"`
+	Product  string `help:"Only those confined to this product." placeholder:"NAME"`
+	Project  string `help:"Only those confined to this project." placeholder:"ID"`
+	State    string `help:"Only those that are active, disabled, expired or revoked now." placeholder:"STATE"`
+	Prefix   string `help:"Only those whose token begins so." placeholder:"TEXT"`
+	Last4    string `name:"last4" help:"Only those whose token ends so." placeholder:"TEXT"`
+	Expiring *ttl   `help:"Only those that end within this time, such as 30d." placeholder:"DURATION"`
+}
+
+// Run implements the command.
+func (c *keyListCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	f := client.APIKeyFilter{
+		Environment: c.Env, Product: c.Product, ProjectID: c.Project, State: c.State, Prefix: c.Prefix, Last4: c.Last4, ListOptions: c.options(),
+	}
+	if c.Expiring != nil {
+		f.ExpiringBefore = *c.Expiring.from(time.Now())
+	}
+	p, err := api.APIKeys.List(ctx, c.Tenant, f)
+	if err != nil {
+		return err
+	}
+	return table(g, p, []string{"ID", "NAME", "TOKEN", "ENV", "STATE", "SCOPES", "EXPIRES", "LAST USED"}, func(k client.APIKey) []any {
+		ends := k.ExpiresAt
+		if k.GraceEndsAt != nil && (ends == nil || k.GraceEndsAt.Before(*ends)) {
+			ends = k.GraceEndsAt
+		}
+		return []any{k.ID, k.Name, k.Prefix + "…" + k.Last4, k.Environment, k.State, k.Scopes, ends, k.LastUsedAt}
+	})
+}
+
+type keyGetCmd struct{ keyArg }
+
+// Run implements the command.
+func (c *keyGetCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	k, err := api.APIKeys.Get(ctx, c.Tenant, c.Key)
+	if err != nil {
+		return err
+	}
+	return showKey(g, k, *k)
+}
+
+type keyUpdateCmd struct {
+	keyArg
+
+	Name        *string           `help:"New name." placeholder:"NAME"`
+	Description *string           `help:"New description." placeholder:"TEXT"`
+	Scope       []string          `help:"New scopes, in place of all others; repeatable." short:"s" xor:"scopes" placeholder:"SCOPE"`
+	NoScopes    bool              `help:"Take all scopes away." xor:"scopes"`
+	IP          []string          `name:"ip" help:"New addresses and CIDRs, in place of all others; repeatable." xor:"ips" placeholder:"CIDR"`
+	AnyIP       bool              `name:"any-ip" help:"Let it work from everywhere." xor:"ips"`
+	RPM         *int              `name:"rpm" help:"New number of requests a minute." placeholder:"N"`
+	TTL         *ttl              `help:"End it this long from now." xor:"expiry" placeholder:"DURATION"`
+	NoExpiry    bool              `help:"Let it live until revoked." xor:"expiry"`
+	Enable      bool              `help:"Let it work again." xor:"active"`
+	Disable     bool              `help:"Stop it until it is enabled." xor:"active"`
+	Metadata    map[string]string `help:"Set keys of the metadata; an empty value takes a key away. Repeatable." placeholder:"KEY=VALUE"`
+}
+
+// Run implements the command.
+func (c *keyUpdateCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	in := client.UpdateAPIKey{Name: optional(c.Name), Description: optional(c.Description), RateLimitRPM: optional(c.RPM)}
+	if c.Scope != nil || c.NoScopes {
+		in.Scopes = client.Set(append([]string{}, c.Scope...))
+	}
+	if c.IP != nil || c.AnyIP {
+		in.AllowedIPs = client.Set(append([]string{}, c.IP...))
+	}
+	if c.TTL != nil {
+		in.ExpiresAt = client.Set(*c.TTL.from(time.Now()))
+	}
+	if c.NoExpiry {
+		in.ExpiresAt = client.Null[time.Time]()
+	}
+	if c.Enable || c.Disable {
+		in.IsActive = client.Set(c.Enable)
+	}
+	if c.Metadata != nil {
+		m := metadata(c.Metadata)
+		for k, v := range m {
+			if v == "" {
+				m[k] = nil
+			}
+		}
+		in.Metadata = client.Set(m)
+	}
+	k, err := api.APIKeys.Update(ctx, c.Tenant, c.Key, in)
+	if err != nil {
+		return err
+	}
+	return showKey(g, k, *k)
+}
+
+type keyRotateCmd struct {
+	keyArg
+
+	Grace    ttl  `help:"How long the old key goes on working, such as 24h or 7d; 0s ends it at once." required:"" placeholder:"DURATION"`
+	TTL      *ttl `help:"How long the new key lives. Without: as long as the old one would have." xor:"expiry" placeholder:"DURATION"`
+	NoExpiry bool `help:"Let the new key live until revoked." xor:"expiry"`
+}
+
+// Run implements the command.
+func (c *keyRotateCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	in := client.RotateAPIKey{Grace: int(time.Duration(c.Grace) / time.Second)}
+	if c.TTL != nil {
+		in.ExpiresAt = client.Set(*c.TTL.from(time.Now()))
+	}
+	if c.NoExpiry {
+		in.ExpiresAt = client.Null[time.Time]()
+	}
+	k, err := api.APIKeys.Rotate(ctx, c.Tenant, c.Key, in)
+	if err != nil {
+		return err
+	}
+	g.done("%s works for %s more. The new key's token is shown this once:", c.Key, time.Duration(c.Grace))
+	return showKey(g, k, k.APIKey, pair{"token", k.Token})
+}
+
+type keyRevokeCmd struct {
+	keyArg
+
+	Reason string `help:"Why, for the audit log." placeholder:"TEXT"`
+	Yes    bool   `help:"Don't ask." short:"y"`
+}
+
+// Run implements the command.
+func (c *keyRevokeCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	if err := g.confirm(c.Yes, "Revoke %s for good?", c.Key); err != nil {
+		return err
+	}
+	k, err := api.APIKeys.Revoke(ctx, c.Tenant, c.Key, c.Reason)
+	if err != nil {
+		return err
+	}
+	g.done("Revoked %s.", k.ID)
+	return showKey(g, k, *k)
+}
+
+type keyVerifyCmd struct {
+	Key     string   `arg:"" help:"The token; - reads it from standard input, where no other process sees it."`
+	Product string   `help:"Product that the tenant must be entitled to." placeholder:"NAME"`
+	Project string   `help:"Project that the key must reach." placeholder:"ID"`
+	Env     string   `help:"Environment that the key must be of: live or test." placeholder:"ENV"`
+	Scope   []string `help:"Scope that the key must hold; repeatable." short:"s" placeholder:"SCOPE"`
+	Write   bool     `help:"Ask for a request that changes something."`
+	IP      string   `name:"ip" help:"Address of the end caller." placeholder:"ADDR"`
+	Cost    *int64   `help:"What to spend of its rate limit; 0 neither spends nor counts." placeholder:"N"`
+}
+
+// Run implements the command.
+func (c *keyVerifyCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	if c.Key == "-" {
+		line, _ := bufio.NewReader(g.in).ReadString('\n')
+		c.Key = strings.TrimSpace(line)
+	}
+	v, err := api.APIKeys.Verify(ctx, client.VerifyKey{
+		Key: c.Key, Product: c.Product, Project: c.Project, Environment: c.Env, Scopes: c.Scope, Write: c.Write, IP: c.IP, Cost: c.Cost,
+	})
+	if err != nil {
+		return err
+	}
+	pairs := []pair{
+		{"outcome", v.Outcome}, {"key", v.KeyID}, {"name", v.KeyName}, {"tenant", v.TenantID}, {"slug", v.TenantSlug}, {"project", v.ProjectID},
+		{"product", v.Product}, {"environment", v.Environment}, {"scopes", v.Scopes}, {"metadata", v.Metadata}, {"expires", v.ExpiresAt},
+	}
+	if v.ReadOnly {
+		pairs = append(pairs, pair{"read only", v.ReadOnly})
+	}
+	if v.Entitlement != nil {
+		pairs = append(pairs, pair{"config", v.Entitlement.Config}, pair{"entitled until", v.Entitlement.ExpiresAt})
+	}
+	if r := v.RateLimit; r != nil {
+		pairs = append(pairs, pair{"rate limit", fmt.Sprintf("%d of %d left, full in %ds", r.Remaining, r.Limit, r.Reset)})
+	}
+	if err := g.show(v, pairs...); err != nil {
+		return err
+	}
+	if !v.Valid {
+		return fmt.Errorf("the key is not valid for this: %s", v.Outcome)
+	}
+	return nil
+}

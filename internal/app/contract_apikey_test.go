@@ -1,0 +1,121 @@
+package app_test
+
+import (
+	"testing"
+
+	"github.com/landlordhq/landlord/internal/apptest"
+)
+
+const noKey = "key_00000000000000000000000001"
+
+// newKey issues a key of the world's tenant and returns its path and token.
+func (w *world) newKey(t *testing.T) (path, token string) {
+	t.Helper()
+	keys := "/v1/tenants/" + w.Tenant + "/api-keys"
+	k := w.must(t, "POST", keys, map[string]any{"name": w.unique("key"), "scopes": []string{"renders:*"}})
+	return keys + "/" + k["id"].(string), k["token"].(string)
+}
+
+func apiKeyContracts() map[string]contract {
+	request := func(method, suffix string, body any) func(*testing.T, *world) apptest.Request {
+		return func(t *testing.T, w *world) apptest.Request {
+			path, _ := w.newKey(t)
+			return apptest.Request{Method: method, Path: path + suffix, Body: body}
+		}
+	}
+	gone := []bad{
+		{"absent", func(r *apptest.Request) { r.Path = replaceID(r.Path, noKey) }, 404, "api_key_not_found"},
+		{"not an id", func(r *apptest.Request) { r.Path = replaceID(r.Path, "x") }, 422, "id_malformed"},
+		{"another kind's id", func(r *apptest.Request) { r.Path = replaceID(r.Path, noToken) }, 422, "id_malformed"},
+	}
+	return map[string]contract{
+		"create-api-key": {
+			good: func(_ *testing.T, w *world) apptest.Request {
+				return apptest.Request{Method: "POST", Path: "/v1/tenants/" + w.Tenant + "/api-keys", Body: map[string]any{
+					"name": w.unique("key"), "environment": "test", "scopes": []string{"renders:*"}, "allowed_ips": []string{"192.0.2.7", "2001:db8::/32"},
+					"rate_limit_rpm": 60, "expires_at": "2999-01-01T00:00:00Z", "metadata": map[string]any{"team": "core"},
+				}}
+			},
+			status: 201, writes: true, foreign: 404,
+			bad: []bad{
+				{"no name", unset("name"), 422, "required"},
+				{"a long name", set("name", long(101)), 422, "too_long"},
+				{"a name of blanks", set("name", "  "), 422, "required"},
+				{"an unknown environment", set("environment", "prod"), 422, "not_one_of"},
+				{"a malformed scope", set("scopes", []string{"renders create"}), 422, "scope_malformed"},
+				{"a platform's permission", set("scopes", []string{"landlord:operators:write"}), 422, "scope_not_found"},
+				{"a test key that manages", set("scopes", []string{"landlord:apikeys:read"}), 422, "scope_not_allowed"},
+				{"a malformed network", set("allowed_ips", []string{"192.0.2.0/24", "192.0.2.0/33"}), 422, "network_malformed"},
+				{"no requests", set("rate_limit_rpm", 0), 422, "out_of_range"},
+				{"an end in the past", set("expires_at", "2020-01-01T00:00:00Z"), 422, "in_the_past"},
+				{"no time", set("expires_at", "tomorrow"), 422, "wrong_format"},
+				{"an unknown product", set("product", "nothing"), 422, "product_not_found"},
+				{"an unknown project", set("project_id", "project_00000000000000000000000001"), 422, "project_not_found"},
+				{"metadata that is no object", set("metadata", "x"), 422, "wrong_type"},
+				{"an absent tenant", path("tenant_", "tenant_0"), 422, "id_malformed"},
+			},
+		},
+		"list-api-keys": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				w.newKey(t)
+				return apptest.Request{
+					Method: "GET",
+					Path:   "/v1/tenants/" + w.Tenant + "/api-keys?environment=live&state=active&prefix=ll_live_",
+				}
+			},
+			status: 200, foreign: 404,
+			bad: []bad{
+				{"an unknown state", path("state=active", "state=asleep"), 422, "not_one_of"},
+				{"three last characters", query("last4=abc"), 422, "too_short"},
+				{"no time", query("expiring_before=soon"), 422, "wrong_format"},
+			},
+		},
+		"get-api-key": {good: request("GET", "", nil), status: 200, foreign: 404, bad: gone},
+		"update-api-key": {
+			good: request("PATCH", "", map[string]any{
+				"description": "changed", "scopes": []string{"renders:read"}, "allowed_ips": []string{"192.0.2.0/24"}, "rate_limit_rpm": nil,
+				"expires_at": nil, "is_active": false, "metadata": map[string]any{"a": "b"},
+			}),
+			status: 200, writes: true, foreign: 404,
+			bad: append([]bad{
+				{"no name", set("name", nil), 422, "required"},
+				{"a blank name", set("name", " "), 422, "required"},
+				{"a malformed scope", set("scopes", []string{"*"}), 422, "scope_malformed"},
+				{"a malformed network", set("allowed_ips", []string{"here"}), 422, "network_malformed"},
+				{"neither on nor off", set("is_active", nil), 422, "required"},
+				{"an old version", func(r *apptest.Request) { withHeader(r, "If-Match", `"1"`) }, 412, "stale_version"},
+				{"a malformed version", func(r *apptest.Request) { withHeader(r, "If-Match", "1") }, 400, "if_match_malformed"},
+			}, gone...),
+		},
+		"revoke-api-key": {
+			good: request("POST", "/revoke", map[string]any{"reason": "leaked"}), status: 200, writes: true, foreign: 404,
+			bad: append([]bad{badReason}, gone...),
+		},
+		"rotate-api-key": {
+			good: request("POST", "/rotate", map[string]any{"grace": 3600}), status: 201, writes: true, foreign: 404,
+			bad: append([]bad{
+				{"no grace", unset("grace"), 422, "required"},
+				{"a long grace", set("grace", 2592001), 422, "out_of_range"},
+				{"a negative grace", set("grace", -1), 422, "out_of_range"},
+				{"an end in the past", set("expires_at", "2020-01-01T00:00:00Z"), 422, "in_the_past"},
+			}, gone...),
+		},
+		"verify-key": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				_, token := w.newKey(t)
+				return apptest.Request{Method: "POST", Path: "/v1/keys/verify", Body: map[string]any{
+					"key": token, "environment": "live", "scopes": []string{"renders:create"}, "ip": "192.0.2.1", "cost": 2,
+				}}
+			},
+			status: 200, foreign: 403, foreignWhy: "a tenant's credential can't hold apikeys:verify",
+			bad: []bad{
+				{"no key", unset("key"), 422, "required"},
+				{"a wildcard", set("scopes", []string{"renders:*"}), 422, "scope_malformed"},
+				{"an unknown environment", set("environment", "prod"), 422, "not_one_of"},
+				{"no address", set("ip", "here"), 422, "wrong_format"},
+				{"no project", set("project", "x"), 422, "id_malformed"},
+				{"a negative cost", set("cost", -1), 422, "out_of_range"},
+			},
+		},
+	}
+}
