@@ -2,6 +2,7 @@ package client
 
 // services are the client's parts, one a noun.
 type services struct {
+	Tenants   *Tenants
 	Operators *Operators
 	Services  *Services
 	Tokens    *Tokens
@@ -11,6 +12,7 @@ type services struct {
 
 func (c *Client) bind() {
 	c.services = services{
+		Tenants:   &Tenants{c},
 		Operators: &Operators{c},
 		Services:  &Services{c},
 		Tokens:    &Tokens{c},

@@ -37,6 +37,7 @@ type cli struct {
 	Bootstrap bootstrapCmd `cmd:"" help:"Make the first owner of a new installation and print a token." group:"server"`
 	Secrets   secretsCmd   `cmd:"" help:"Make the file of peppers and encryption keys." group:"server"`
 
+	Tenants   tenantsCmd   `cmd:"" help:"Tenants: their data, their tree and their lifecycle." group:"registry" aliases:"tenant"`
 	Keys      keysCmd      `cmd:"" help:"API keys of tenants: issue, rotate, revoke, verify." group:"registry" aliases:"key"`
 	Operators operatorsCmd `cmd:"" help:"People of the platform and their roles." group:"registry" aliases:"operator"`
 	Services  servicesCmd  `cmd:"" help:"Service accounts: programs that call the registry." group:"registry" aliases:"service"`

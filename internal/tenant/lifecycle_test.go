@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -401,4 +402,50 @@ func FuzzOrigin(f *testing.F) {
 			t.Errorf("%q gives %q", s, o)
 		}
 	})
+}
+
+// TestDocs holds the table of docs/tenants.md to the one that is in force.
+func TestDocs(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/tenants.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got [][]string
+	for _, line := range strings.Split(string(page), "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) != 8 || !strings.Contains(cells[6], "`tenant.") {
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		got = append(got, cells[1:7])
+	}
+	if len(got) != len(table) {
+		t.Fatalf("docs/tenants.md has %d transitions, the table %d", len(got), len(table))
+	}
+	for i, r := range table {
+		var from []string
+		for _, s := range r.From {
+			from = append(from, string(s))
+		}
+		reason, who := "", "any"
+		if r.Reason {
+			reason = "needed"
+		}
+		if r.Platform {
+			who = "platform"
+		}
+		if r.Timed {
+			who += ", clock"
+		}
+		want := []string{"`" + string(r.Action) + "`", strings.Join(from, ", "), got[i][2], reason, who, "`" + r.Event + "`"}
+		if r.To != "" {
+			want[2] = string(r.To)
+		}
+		if diff := cmp.Diff(want, got[i]); diff != "" {
+			t.Errorf("docs/tenants.md says something else about %s (-want +got):\n%s", r.Action, diff)
+		}
+	}
 }
