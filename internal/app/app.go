@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/landlordhq/landlord/internal/access"
 	"github.com/landlordhq/landlord/internal/api"
 	"github.com/landlordhq/landlord/internal/apikey"
 	"github.com/landlordhq/landlord/internal/audit"
@@ -135,6 +137,21 @@ func (a *App) operatorOptions() []operator.Option {
 		opts = append(opts, operator.WithOIDC(a.cfg.OIDC, a.tenants.ByClaim))
 	}
 	return opts
+}
+
+// ApplyCatalogOnce applies a catalogue from files to an installation that never
+// had one, and says whether it did. Later changes are landlord apply's.
+func (a *App) ApplyCatalogOnce(ctx context.Context, fsys fs.FS, names ...string) (bool, error) {
+	ctx = access.AsSystem(ctx, "dev")
+	if _, at, err := a.catalog.Current(ctx); err != nil || at.Version > 0 {
+		return false, err
+	}
+	doc, err := catalog.Load(fsys, names...)
+	if err != nil {
+		return false, err
+	}
+	applied, err := a.catalog.Apply(ctx, doc, false)
+	return len(applied.Changes) > 0, err
 }
 
 // provision gives a tenant what its plan says, in the transaction that makes it.
