@@ -18,9 +18,12 @@ import (
 	"github.com/landlordhq/landlord/internal/access"
 	"github.com/landlordhq/landlord/internal/apikey"
 	"github.com/landlordhq/landlord/internal/audit"
+	"github.com/landlordhq/landlord/internal/catalog"
+	"github.com/landlordhq/landlord/internal/entitlement"
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/idempotency"
 	"github.com/landlordhq/landlord/internal/operator"
+	"github.com/landlordhq/landlord/internal/project"
 	"github.com/landlordhq/landlord/internal/tenant"
 )
 
@@ -46,6 +49,10 @@ type Services struct {
 	Audit     *audit.Service
 	Tenants   *tenant.Service
 	APIKeys   *apikey.Service
+
+	Catalog      *catalog.Service
+	Entitlements *entitlement.Service
+	Projects     *project.Service
 }
 
 // API is the REST face. It is an http.Handler.

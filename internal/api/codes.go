@@ -37,7 +37,6 @@ var errorCodes = []errorCode{
 	{"external_id_taken", 409, "Another tenant has this external_id."},
 	{"grant_exceeds_own", 403, "Nobody gives, or manages who holds, a permission that he does not hold himself; detail names it."},
 	{"grantor_not_entitled", 409, "Your own tenant is not entitled to the product, or to one of the plan's, so it can't grant it."},
-	{"id_malformed", 400, "The id in the path is none of the wanted kind."},
 	{"idempotency_answer_lost", 409, "The first request with this key was carried out, but its answer is lost. Read the thing instead of making it again."},
 	{"idempotency_in_progress", 409, "The first request with this key is still running. Try again after Retry-After."},
 	{"idempotency_key_malformed", 400, "Idempotency-Key is 1 to 255 printable ASCII characters."},

@@ -15,6 +15,9 @@ func (a *API) routes() {
 	a.tokenRoutes()
 	a.auditRoutes()
 	a.apiKeyRoutes()
+	a.catalogRoutes()
+	a.entitlementRoutes()
+	a.projectRoutes()
 }
 
 // describe registers the pages that need no credential: the OpenAPI document and

@@ -121,6 +121,7 @@ func (a *App) compose() error {
 		Authenticate: a.authenticate, ClientIP: a.clientIP, Idempotency: a.idempotency, Settle: a.settle,
 		Logger: a.log, Version: a.cfg.Version,
 		ResolveTenant: a.resolveTenant, Operators: a.operators, Audit: a.audits, Tenants: a.tenants, APIKeys: a.keys,
+		Catalog: a.catalog, Entitlements: a.grants, Projects: a.projects,
 	})
 	a.public = a.publicMux()
 	a.private = a.privateMux()

@@ -53,6 +53,7 @@ func contracts() map[string]contract {
 	all := map[string]contract{}
 	for _, part := range []map[string]contract{
 		tenantContracts(), operatorContracts(), serviceContracts(), tokenContracts(), auditContracts(), apiKeyContracts(),
+		catalogContracts(), entitlementContracts(), projectContracts(),
 	} {
 		for op, c := range part {
 			if _, twice := all[op]; twice {
@@ -78,6 +79,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{World: apptest.New(t)}
+	w.must(t, "POST", "/v1/catalog/apply", contractCatalog(""))
 	has := func(id string) bool {
 		return slices.ContainsFunc(operations(t, w), func(o operation) bool { return o.id == id })
 	}

@@ -42,6 +42,9 @@ func New(db *pg.DB, opts ...Option) *Service {
 	return s
 }
 
+// Now is the service's clock: the instant that states are told for.
+func (s *Service) Now() time.Time { return s.now() }
+
 // Put gives a tenant a product, or changes what it has of it. created tells
 // whether it had none before. A put that changes nothing records nothing.
 func (s *Service) Put(ctx context.Context, p PutParams) (e Entitlement, created bool, err error) {

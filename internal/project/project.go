@@ -54,7 +54,7 @@ func ParseRef(s string) (Ref, error) {
 	} else if p, err := id.Parse[id.Project](s); err == nil && !p.IsZero() {
 		return Ref{ID: p}, nil
 	}
-	return Ref{}, fault.New(fault.Malformed, "id_malformed", "A project is named by its id, project_…, by a UUID, or by slug:NAME.")
+	return Ref{}, fault.InvalidField("path.project", "id_malformed", "A project is named by its id, project_…, by a UUID, or by slug:NAME.")
 }
 
 // CreateParams says what project to make.

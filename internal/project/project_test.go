@@ -362,7 +362,7 @@ func TestParseRef(t *testing.T) {
 		t.Errorf("%v %v", r, err)
 	}
 	for _, s := range []string{"", "a-b", "slug:", "slug:A", "tenant_01h455vb4pex5vsknk084sn02q"} {
-		if _, err := project.ParseRef(s); fault.CodeOf(err) != "id_malformed" {
+		if _, err := project.ParseRef(s); err == nil || fault.As(err).Fields[0].Code != "id_malformed" {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
