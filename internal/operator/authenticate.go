@@ -94,7 +94,7 @@ func (s *Service) principal(g grant, now time.Time) (access.Principal, error) {
 	case g.RevokedAt != nil:
 		return access.Principal{}, invalid("revoked token")
 	case g.DisabledAt != nil:
-		return access.Principal{}, invalid("%s is disabled", g.actor())
+		return access.Principal{}, invalid("%s is disabled", g.actor)
 	case g.ExpiresAt != nil && !now.Before(*g.ExpiresAt):
 		return access.Principal{}, expired("expired at %s", g.ExpiresAt)
 	case g.TenantStatus == "suspended":
@@ -102,7 +102,7 @@ func (s *Service) principal(g grant, now time.Time) (access.Principal, error) {
 	case g.TenantStatus == "archived":
 		return access.Principal{}, fault.New(fault.Forbidden, "tenant_archived", "The tenant is archived.")
 	}
-	p := access.Principal{Type: access.User, ID: g.actor(), Name: g.Name, Tenant: g.TenantID, Permissions: g.permissions}
+	p := access.Principal{Type: access.User, ID: g.actor, Name: g.Name, Tenant: g.TenantID, Permissions: g.permissions}
 	if !g.ServiceID.IsZero() {
 		p.Type = access.Service
 	}
@@ -172,7 +172,7 @@ func (s *Service) tenantGrant(ctx context.Context, c claims) (grant, error) {
 	if err != nil {
 		return grant{}, err
 	}
-	g := grant{subject: "oidc:" + c.Subject, Name: first(c.Name, c.Email), TenantID: tenant}
+	g := grant{actor: "oidc:" + c.Subject, Name: first(c.Name, c.Email), TenantID: tenant}
 	scopes := make([]access.Permission, len(c.Scopes))
 	for i, scope := range c.Scopes {
 		scopes[i] = access.Permission(scope)

@@ -205,7 +205,7 @@ func TestCache_raceWithForget(t *testing.T) {
 	c := newCache()
 	key := secret.Sum{1}
 	now := time.Now()
-	g := grant{Token: id.New[id.Token](), OperatorID: id.New[id.Operator]()}
+	g := grant{Token: id.New[id.Token](), OperatorID: id.New[id.Operator](), actor: "operator_x"}
 	before := c.generation.Load()
 	c.forget(func(grant) bool { return false }, true)
 	c.put(key, g, before, now)

@@ -44,36 +44,23 @@ type grant struct {
 	TenantStatus string              `db:"tenant_status"`
 	DisabledAt   *time.Time          `db:"disabled_at"`
 
-	subject     string     // of a tenant's person, whom only the issuer knows
+	actor       string     // id of the principal; "" when the bearer stands for nobody
 	permissions access.Set // shared by all principals of the grant, never changed
 	keepUntil   time.Time  // zero: while it is not forgotten
 }
 
-// settle computes the permissions once, so that every request shares the set.
+// settle computes once what all requests of the grant share.
 func (g *grant) settle() {
 	if !g.OperatorID.IsZero() {
-		g.permissions = g.Role.Permissions()
+		g.actor, g.permissions = g.OperatorID.String(), g.Role.Permissions()
 	} else {
-		g.permissions = toSet(g.Grants, !g.TenantID.IsZero())
+		g.actor, g.permissions = g.ServiceID.String(), toSet(g.Grants, !g.TenantID.IsZero())
 	}
 	g.Grants = nil
 }
 
 // unknown reports whether the bearer stands for nobody.
-func (g grant) unknown() bool {
-	return g.OperatorID.IsZero() && g.ServiceID.IsZero() && g.subject == ""
-}
-
-func (g grant) actor() string {
-	switch {
-	case !g.OperatorID.IsZero():
-		return g.OperatorID.String()
-	case !g.ServiceID.IsZero():
-		return g.ServiceID.String()
-	default:
-		return g.subject
-	}
-}
+func (g grant) unknown() bool { return g.actor == "" }
 
 // concerns reports whether a change may have made the grant untrue. Any tenant's
 // change concerns every confined grant: the tenant may be its ancestor, and

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"go.uber.org/goleak"
 
 	"github.com/landlordhq/landlord/internal/fault"
 )
@@ -431,4 +432,21 @@ func FuzzReadHeader(f *testing.F) {
 			t.Errorf("%q: accepted without an algorithm", raw)
 		}
 	})
+}
+
+// A fetch outlives the caller who began it, for the others who wait for it, but
+// not for long. Not parallel: it looks at all goroutines.
+func TestIssuer_leavesNothingRunning(t *testing.T) { //nolint:paralleltest // see above
+	before := goleak.IgnoreCurrent()
+	f := newFakeIssuer(t)
+	i, c := verifier(t, f)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	raw := f.token("k1", c.now(), nil)
+	_, _ = i.verify(ctx, raw)
+	if _, err := i.verify(t.Context(), raw); err != nil {
+		t.Error(err)
+	}
+	f.Close()
+	goleak.VerifyNone(t, before)
 }
