@@ -235,8 +235,13 @@ func TestNext_cancelAtEnd(t *testing.T) {
 func TestEffective(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ own, above, want Status }{
-		{Active, "", Active}, {Trial, Active, Trial}, {Active, Demo, Active},
-		{Active, Frozen, Frozen}, {Frozen, Suspended, Suspended}, {Suspended, Frozen, Suspended}, {Archived, Suspended, Archived},
+		{Active, "", Active},
+		{Trial, Active, Trial},
+		{Active, Demo, Active},
+		{Active, Frozen, Frozen},
+		{Frozen, Suspended, Suspended},
+		{Suspended, Frozen, Suspended},
+		{Archived, Suspended, Archived},
 	} {
 		if got := (Tenant{Status: tc.own, Inherited: tc.above}).Effective(); got != tc.want {
 			t.Errorf("%s below %s: got %s, want %s", tc.own, tc.above, got, tc.want)
@@ -412,7 +417,7 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got [][]string
-	for _, line := range strings.Split(string(page), "\n") {
+	for line := range strings.SplitSeq(string(page), "\n") {
 		cells := strings.Split(line, "|")
 		if len(cells) != 8 || !strings.Contains(cells[6], "`tenant.") {
 			continue

@@ -177,7 +177,7 @@ func (s *Service) checkUpdate(after Tenant, changes map[string]change) error {
 	_, start := changes["contract_start"]
 	f = slices.DeleteFunc(f, func(x fault.Field) bool {
 		_, changed := changes[x.Field]
-		return !changed && !(start && x.Field == "contract_end")
+		return !changed && (!start || x.Field != "contract_end")
 	})
 	return f.Err()
 }

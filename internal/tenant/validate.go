@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"encoding/json"
+	"maps"
 	"net"
 	"net/mail"
 	"net/url"
@@ -168,7 +169,7 @@ func hostOK(h string) bool {
 	if h == "" || len(h) > 253 {
 		return false
 	}
-	for _, label := range strings.Split(h, ".") {
+	for label := range strings.SplitSeq(h, ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
 			strings.ContainsFunc(label, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }) {
 			return false
@@ -180,9 +181,7 @@ func hostOK(h string) bool {
 // mergeMetadata applies a merge patch (RFC 7396) to metadata without changing it.
 func mergeMetadata(dst, patch map[string]any) map[string]any {
 	out := make(map[string]any, len(dst)+len(patch))
-	for k, v := range dst {
-		out[k] = v
-	}
+	maps.Copy(out, dst)
 	for k, v := range patch {
 		if v == nil {
 			delete(out, k)
