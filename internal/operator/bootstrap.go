@@ -55,7 +55,7 @@ func (s *Service) Bootstrap(ctx context.Context, p BootstrapParams) (Operator, I
 			return err
 		}
 		if len(owners) > 0 && !p.ForceRecover {
-			return fault.Conflict("already_bootstrapped", "There is an owner already. If all owners lost their tokens, run bootstrap with --force-recover.")
+			return fault.Conflict("already_bootstrapped", "There is an owner already. If all owners lost their tokens, run bootstrap with --recover.")
 		}
 		if o, err = upsertOwner(ctx, tx, o); err != nil {
 			return err

@@ -10,10 +10,6 @@ import (
 	"github.com/landlordhq/landlord/internal/pg"
 )
 
-// FlushEvery is how often the composition root calls Flush. Together with the
-// minute between two writes of a row, it bounds how late last_used_at is.
-const FlushEvery = 30 * time.Second
-
 // uses collects when tokens and people were last seen, so that a request writes
 // nothing. It holds one entry a token or person since the last flush; a process
 // that dies loses at most that.
@@ -54,7 +50,9 @@ func (u *uses) redigest(token id.Token, digest string) {
 	u.digests[token] = digest
 }
 
-// Flush writes what Authenticate has seen since the last time. On failure
+// Flush writes what Authenticate has seen since the last time; the composition
+// root calls it every few seconds. A row is written at most once a minute, so
+// last_used_at is that much late. On failure
 // nothing of it is lost unless the process ends.
 func (s *Service) Flush(ctx context.Context) error {
 	u := &s.uses
