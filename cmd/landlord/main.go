@@ -33,6 +33,7 @@ const (
 type cli struct {
 	Globals
 
+	Dev       devCmd       `cmd:"" help:"Run a whole world on this machine: PostgreSQL, schema, example catalogue, owner, demo tenants, server." group:"server"`
 	Serve     serveCmd     `cmd:"" help:"Run one replica of the server." group:"server"`
 	Bootstrap bootstrapCmd `cmd:"" help:"Make the first owner of a new installation and print a token." group:"server"`
 	Secrets   secretsCmd   `cmd:"" help:"Make the file of peppers and encryption keys." group:"server"`

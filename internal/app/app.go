@@ -140,14 +140,22 @@ func (a *App) operatorOptions() []operator.Option {
 	return opts
 }
 
-// ApplyCatalogOnce applies a catalogue from files to an installation that never
+// ApplyCatalogOnce applies a catalogue from files and folders to an installation that never
 // had one, and says whether it did. Later changes are landlord apply's.
 func (a *App) ApplyCatalogOnce(ctx context.Context, fsys fs.FS, names ...string) (bool, error) {
 	ctx = access.AsSystem(ctx, "dev")
 	if _, at, err := a.catalog.Current(ctx); err != nil || at.Version > 0 {
 		return false, err
 	}
-	doc, err := catalog.Load(fsys, names...)
+	var files []string
+	for _, name := range names {
+		more, err := catalog.Files(fsys, name)
+		if err != nil {
+			return false, err
+		}
+		files = append(files, more...)
+	}
+	doc, err := catalog.Load(fsys, files...)
 	if err != nil {
 		return false, err
 	}

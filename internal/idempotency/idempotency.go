@@ -123,6 +123,7 @@ func (c *Claim) Context(ctx context.Context) context.Context {
 // Finish keeps the answer of a request that succeeded, and frees the key of one
 // that was refused: nothing was done, so it may be tried again.
 func (c *Claim) Finish(ctx context.Context, a Answer) error {
+	ctx = pg.WithCommitHook(ctx, nil) // ctx may be the request's own, which marks the claim
 	return c.store.db.AsOperator(ctx, func(tx pg.Tx) error {
 		if a.Status < 200 || a.Status > 299 {
 			return release(ctx, tx, c.req, c.token)

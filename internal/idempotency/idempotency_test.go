@@ -48,11 +48,12 @@ func TestBegin_replaysTheAnswer(t *testing.T) {
 	if err != nil || claim == nil {
 		t.Fatal(claim, err)
 	}
-	if err := mutate(claim.Context(t.Context()), db); err != nil {
+	ctx := claim.Context(t.Context())
+	if err := mutate(ctx, db); err != nil {
 		t.Fatal(err)
 	}
 	want := idempotency.Answer{Status: 201, Header: map[string]string{"Location": "/v1/tenants/x"}, Body: []byte(`{"token":"shown once"}`)}
-	if err := claim.Finish(t.Context(), want); err != nil {
+	if err := claim.Finish(ctx, want); err != nil {
 		t.Fatal(err)
 	}
 	claim, got, err := s.Begin(t.Context(), r)
