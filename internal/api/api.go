@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -142,46 +139,4 @@ func (a *API) config() huma.Config {
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 	}
-}
-
-func marshalJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
-
-var (
-	errBadUTF8 = errors.New("the body is not valid UTF-8")
-	errNUL     = errors.New("the body holds a NUL character")
-)
-
-// unmarshalJSON refuses what PostgreSQL could not store before anything acts on it.
-func unmarshalJSON(b []byte, v any) error {
-	if !utf8.Valid(b) {
-		return errBadUTF8
-	}
-	if hasNUL(b) {
-		return errNUL
-	}
-	return json.Unmarshal(b, v)
-}
-
-// hasNUL finds a raw NUL byte and the escape \u0000.
-func hasNUL(b []byte) bool {
-	if bytes.IndexByte(b, 0) >= 0 {
-		return true
-	}
-	if !bytes.Contains(b, []byte(`\u0000`)) {
-		return false
-	}
-	for i := 0; i+1 < len(b); i++ {
-		if b[i] != '\\' {
-			continue
-		}
-		if bytes.HasPrefix(b[i:], []byte(`\u0000`)) {
-			return true
-		}
-		i++ // whatever is escaped, it is not the start of another escape
-	}
-	return false
 }

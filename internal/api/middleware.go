@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"os"
+	"path"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -17,6 +19,17 @@ import (
 	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/idempotency"
 	"github.com/landlordhq/landlord/internal/telemetry"
+)
+
+const (
+	// requestTimeout is how long an operation may work. Past it the caller gets
+	// 503: a caller that waits longer has given up, or is one of too many.
+	requestTimeout = 10 * time.Second
+	// bodyTimeout is how long the body may take to arrive.
+	bodyTimeout = 10 * time.Second
+	// statusGone is what the log and the metrics say of a caller that did not
+	// wait for the answer; nginx has the same.
+	statusGone = 499
 )
 
 // call is what the edge knows about a request; handlers leave their error in it
@@ -45,6 +58,10 @@ func (a *API) answer(ctx context.Context, err error) *Problem {
 	c := callOf(ctx)
 	c.err = err
 	q := *problemOf(err)
+	if q.Status >= http.StatusInternalServerError && errors.Is(ctx.Err(), context.Canceled) {
+		// What went wrong is that nobody wants it any more.
+		q = *problem(statusGone, "client_closed_request", "The client closed the connection before the answer.")
+	}
 	q.Instance, q.RequestID = c.path, c.id
 	return &q
 }
@@ -94,6 +111,10 @@ func (a *API) middleware(next http.Handler) http.Handler {
 }
 
 func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.Handler) {
+	if !IsClean(r.URL.Path) {
+		writeProblem(w, r, problem(http.StatusNotFound, "route_not_found", "There is no such path: it has an empty segment, or dots for one."))
+		return
+	}
 	_, pattern := a.mux.Handler(r)
 	c.pattern = pattern
 	o, known := a.ops[pattern]
@@ -109,18 +130,59 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 		writeProblem(w, r, problem(http.StatusBadRequest, "invalid_text", "The URL holds a NUL character or is not valid UTF-8."))
 		return
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	r = r.WithContext(ctx)
 	who, err := a.authenticate(r)
 	if err != nil {
-		writeProblem(w, r, a.answer(r.Context(), err))
+		writeProblem(w, r, a.answer(ctx, err))
 		return
 	}
 	c.who = who
-	r = r.WithContext(access.With(r.Context(), who))
+	r = r.WithContext(access.With(ctx, who))
+	body, p := readBody(w, r, o.MaxBody)
+	if p != nil {
+		writeProblem(w, r, p)
+		return
+	}
 	if key := r.Header.Get("Idempotency-Key"); o.Creates && key != "" && a.s.Idempotency != nil {
-		a.once(w, r, o, who, key, next)
+		a.once(w, r, body, who, key, next)
 		return
 	}
 	next.ServeHTTP(w, r)
+}
+
+// IsClean reports whether a path is as the mux knows them. One that is not, the
+// mux would redirect: a script whose variable is empty then means another thing
+// (/v1/tenants//api-keys), and a POST that is redirected loses its body. So the
+// face answers such paths itself, and so must who routes to it.
+func IsClean(p string) bool {
+	c := path.Clean(p)
+	return p == c || p == c+"/" && c != "/"
+}
+
+// readBody reads the whole body before anything acts on it, and puts it back. A
+// deadline for reading that outlives the reading would end the request's context
+// while the operation works.
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, *Problem) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout)) // a test's recorder has none
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	_ = conn.SetReadDeadline(time.Time{})
+	if err == nil {
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		return body, nil
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, problem(http.StatusRequestEntityTooLarge, "body_too_large", "The request body is larger than this operation takes.")
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, problem(http.StatusRequestTimeout, "body_timeout", "The request body did not arrive in time.")
+	}
+	return nil, problem(http.StatusBadRequest, "body_unreadable", "The request body broke off.")
 }
 
 // noRoute answers for a path or method that is not in the mux.
@@ -164,16 +226,7 @@ func (a *API) authenticate(r *http.Request) (access.Principal, error) {
 }
 
 // once carries out a request with an Idempotency-Key, or replays its answer.
-func (a *API) once(w http.ResponseWriter, r *http.Request, o op, who access.Principal, key string, next http.Handler) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, o.MaxBody))
-	if err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			writeProblem(w, r, problem(http.StatusRequestEntityTooLarge, "body_too_large", "The request body is larger than this operation takes."))
-			return
-		}
-		writeProblem(w, r, problem(http.StatusBadRequest, "body_unreadable", "The request body broke off."))
-		return
-	}
+func (a *API) once(w http.ResponseWriter, r *http.Request, body []byte, who access.Principal, key string, next http.Handler) {
 	claim, before, err := a.s.Idempotency.Begin(r.Context(), idempotency.Request{
 		Principal: string(who.Type) + ":" + who.ID, Key: key, Method: r.Method, Path: r.URL.RequestURI(), Body: body,
 	})
@@ -191,7 +244,6 @@ func (a *API) once(w http.ResponseWriter, r *http.Request, o op, who access.Prin
 		return
 	}
 	r = r.WithContext(claim.Context(r.Context()))
-	r.Body = io.NopCloser(bytes.NewReader(body))
 	held := &buffer{header: w.Header(), status: http.StatusOK}
 	finished := false
 	finish := func(ans idempotency.Answer) {
@@ -271,7 +323,8 @@ func clip(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "")
 }
 
-// recorder notes the status.
+// recorder notes the status. A write that fails is none of the handlers' business:
+// the caller is gone, and what was done is done.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -288,7 +341,8 @@ func (r *recorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
-	return r.ResponseWriter.Write(b)
+	_, _ = r.ResponseWriter.Write(b)
+	return len(b), nil
 }
 
 // Unwrap lets http.ResponseController reach the connection.

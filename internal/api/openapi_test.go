@@ -31,53 +31,6 @@ func TestOpenAPI_golden(t *testing.T) {
 	}
 }
 
-func TestHasNUL(t *testing.T) {
-	t.Parallel()
-	for body, want := range map[string]bool{
-		`{"a":"b"}`:             false,
-		"{\"a\":\"\x00\"}":      true,
-		`{"a":"\u0000"}`:        true,
-		`{"a":"\\u0000"}`:       false, // a backslash and u0000
-		`{"a":"\\\u0000"}`:      true,
-		`{"a":"\"\\\\u0000"}`:   false,
-		`{"a":"\u00000","b":1}`: true,
-	} {
-		if got := hasNUL([]byte(body)); got != want {
-			t.Errorf("%q: got %v", body, got)
-		}
-	}
-}
-
-func FuzzUnmarshalJSON(f *testing.F) {
-	f.Add([]byte(`{"a":"\u0000"}`))
-	f.Add([]byte("{\"a\":\"\xff\"}"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var v any
-		if err := unmarshalJSON(b, &v); err != nil {
-			return
-		}
-		var walk func(any)
-		walk = func(v any) {
-			switch v := v.(type) {
-			case string:
-				if !storable(v) {
-					t.Fatalf("%q let %q through", b, v)
-				}
-			case []any:
-				for _, x := range v {
-					walk(x)
-				}
-			case map[string]any:
-				for k, x := range v {
-					walk(k)
-					walk(x)
-				}
-			}
-		}
-		walk(v)
-	})
-}
-
 // TestOpenAPI_parameters finds inputs whose parameters the framework did not see.
 func TestOpenAPI_parameters(t *testing.T) {
 	t.Parallel()

@@ -138,16 +138,27 @@ func badBody(msg string, errs []error) *Problem {
 		return problem(http.StatusBadRequest, "body_required", "This operation needs a JSON body.")
 	}
 	for _, err := range errs {
-		switch text := messageOf(err); {
-		case strings.Contains(text, errBadUTF8.Error()):
-			return problem(http.StatusBadRequest, "invalid_text", "The request body is not valid UTF-8.")
-		case strings.Contains(text, errNUL.Error()):
-			return problem(http.StatusBadRequest, "invalid_text", "The request body holds a NUL character, which can't be stored.")
-		case strings.Contains(text, "body is required"):
-			return problem(http.StatusBadRequest, "body_required", "This operation needs a JSON body.")
+		for _, c := range refusals {
+			if strings.Contains(messageOf(err), c.text) {
+				return c.problem
+			}
 		}
 	}
 	return p
+}
+
+// refusals are the problems of a body that can't be read, by the text of the error.
+var refusals = []struct {
+	text    string
+	problem *Problem
+}{
+	{errBadUTF8.Error(), problem(http.StatusBadRequest, "invalid_text", "The request body is not valid UTF-8.")},
+	{errNUL.Error(), problem(http.StatusBadRequest, "invalid_text", "The request body holds a NUL character, which can't be stored.")},
+	{errSurrogate.Error(), problem(http.StatusBadRequest, "invalid_text", "The request body holds half of a surrogate pair, which is no character.")},
+	{errDepth.Error(), problem(http.StatusBadRequest, "json_too_deep", "The request body nests more than "+strconv.Itoa(maxDepth)+" levels deep.")},
+	{errTwice.Error(), problem(http.StatusBadRequest, "json_duplicate_name", "An object of the request body has the same name twice.")},
+	{"cannot unmarshal number", problem(http.StatusBadRequest, "number_out_of_range", "The request body holds a number that no 64-bit float can hold.")},
+	{"body is required", problem(http.StatusBadRequest, "body_required", "This operation needs a JSON body.")},
 }
 
 func messageOf(err error) string {
@@ -211,7 +222,14 @@ func fieldOf(err error) ProblemField {
 		f.Code, f.Message = "id_malformed", "This is neither an id of the wanted kind nor a UUID."
 	}
 	if f.Code == "wrong_type" && strings.HasPrefix(f.Message, "json:") {
-		f.Message = "The value has the wrong type."
+		if strings.Contains(f.Message, "cannot unmarshal number") { // its type was validated, so it is its size
+			f.Code = "out_of_range"
+		}
+		if _, name, ok := strings.Cut(f.Message, "Go struct field "); ok {
+			_, name, _ = strings.Cut(name, ".")
+			f.Field, _, _ = strings.Cut(name, " ")
+		}
+		f.Message = "The value has the wrong type or size."
 	}
 	return f
 }

@@ -43,7 +43,8 @@ func route[I, O any](a *API, o op, h func(context.Context, *I) (*O, error)) {
 	slices.Sort(errs)
 	ho := huma.Operation{
 		OperationID: o.ID, Method: o.Method, Path: o.Path, Tags: []string{o.Tag}, Summary: o.Summary, Description: o.Description,
-		DefaultStatus: o.Status, MaxBodyBytes: o.MaxBody, Security: []map[string][]string{{"bearer": {}}},
+		DefaultStatus: o.Status, Security: []map[string][]string{{"bearer": {}}},
+		MaxBodyBytes: -1, BodyReadTimeout: -1, // the middleware has read it, within both bounds
 		Responses:  map[string]*huma.Response{},
 		Extensions: map[string]any{},
 	}

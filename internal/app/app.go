@@ -221,7 +221,13 @@ func (a *App) publicMux() http.Handler {
 	mux.Handle("/", a.api)
 	mux.HandleFunc("GET /livez", a.livez)
 	mux.HandleFunc("GET /readyz", a.readyz)
-	return a.metrics.HTTP(mux)
+	return a.metrics.HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !api.IsClean(r.URL.Path) { // the mux would redirect it
+			a.api.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
 }
 
 func (a *App) privateMux() http.Handler {
@@ -273,7 +279,10 @@ func (a *App) Start(ctx context.Context) error {
 	a.loops.Start(context.WithoutCancel(ctx))
 	a.closers = append(a.closers, func(ctx context.Context) {
 		a.loops.Close()
-		// What is counted in memory is written last, when nothing counts any more.
+		// What is counted in memory is written last, when nothing counts any more. A
+		// database that is away must not keep the process from ending.
+		ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+		defer cancel()
 		if err := a.operators.Flush(ctx); err != nil {
 			a.log.Error("uses of tokens were not written", "error", err)
 		}
@@ -283,6 +292,10 @@ func (a *App) Start(ctx context.Context) error {
 	})
 	return nil
 }
+
+// flushTimeout is how long the stop waits for the database to take what is
+// counted in memory.
+const flushTimeout = 5 * time.Second
 
 // Run starts the replica, serves both listeners until ctx ends, and stops in
 // order. ready, if not nil, is called with the addresses once both listen.
@@ -314,13 +327,23 @@ func (a *App) Run(ctx context.Context, ready func(public, private net.Addr)) err
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
 	defer cancel()
 	// The public side first: gateways keep asking until nobody sends them anything.
-	return errors.Join(err, pub.server.Shutdown(stop), priv.server.Shutdown(stop))
+	return errors.Join(err, pub.stop(stop), priv.stop(stop))
 }
 
 type listener struct {
 	server *http.Server
 	addr   net.Addr
 	failed chan error
+}
+
+// stop lets open requests end within ctx, and cuts those that do not.
+func (l *listener) stop(ctx context.Context) error {
+	err := l.server.Shutdown(ctx)
+	if err != nil {
+		_ = l.server.Close() // ends their contexts too
+		return fmt.Errorf("requests on %s were cut off: %w", l.addr, err)
+	}
+	return nil
 }
 
 func (a *App) listen(ctx context.Context, addr string, h http.Handler) (*listener, error) {
@@ -332,6 +355,7 @@ func (a *App) listen(ctx context.Context, addr string, h http.Handler) (*listene
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second,
+		WriteTimeout:      2 * time.Minute, // a client that does not read; pprof takes its time
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),

@@ -26,13 +26,19 @@ func (db *DB) fault(err error) error {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
-	if e, ok := sqlState(err); ok {
-		return db.sqlFault(e, err)
-	}
-	if lost(err) {
+	var connect *pgconn.ConnectError
+	switch e, ok := sqlState(err); {
+	case errors.As(err, &connect): // also when the server refuses us: that is between it and us
 		return unavailable(err)
+	case ok:
+		return db.sqlFault(e, err)
+	case timedOut(err):
+		return busy(err)
+	case lost(err):
+		return unavailable(err)
+	default: // context.Canceled among them: the faces know that the caller has gone
+		return err
 	}
-	return err
 }
 
 func (db *DB) sqlFault(e *pgconn.PgError, err error) error {
@@ -50,26 +56,32 @@ func (db *DB) sqlFault(e *pgconn.PgError, err error) error {
 			Detail: "The request holds text that can't be stored, such as a NUL character.",
 		}
 	case strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "57P"), // connection, shutdown, starting up
-		strings.HasPrefix(e.Code, "53"), // out of connections, disk, memory
-		e.Code == "25006",               // a standby took the connection
-		e.Code == "55P03",               // lock not available in time
-		e.Code == "40001", e.Code == "40P01":
+		strings.HasPrefix(e.Code, "53"), strings.HasPrefix(e.Code, "58"), // out of connections, disk, memory; I/O errors
+		e.Code == "25006", // a standby took the connection
+		e.Code == "25P03": // we froze in the transaction for too long
 		return unavailable(err)
-	case e.Code == "57014": // cancelled: by our caller, or by a timeout of the server
-		return unavailable(err)
+	case e.Code == "55P03", // lock not available in time
+		e.Code == "40001", e.Code == "40P01",
+		e.Code == "57014": // cancelled: by our caller, or by a timeout of the server
+		return busy(err)
 	default:
 		return err
 	}
 }
 
+// timedOut reports whether the database was given up on: a context or a socket
+// is past its deadline.
+func timedOut(err error) bool {
+	var n net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n) && n.Timeout()
+}
+
 // lost reports whether the connection failed rather than the statement.
 func lost(err error) bool {
-	var connect *pgconn.ConnectError
 	var op *net.OpError
 	switch {
-	case errors.As(err, &connect), errors.As(err, &op),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &op),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return true
 	}
 	return strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "closed pool")
@@ -78,7 +90,14 @@ func lost(err error) bool {
 func unavailable(err error) error {
 	return &fault.Error{
 		Kind: fault.Unavailable, Code: "database_unavailable", Err: err, RetryAfter: time.Second,
-		Detail: "The database can't be reached right now. Nothing is lost: try again shortly.",
+		Detail: "The database can't be reached right now: try again shortly.",
+	}
+}
+
+func busy(err error) error {
+	return &fault.Error{
+		Kind: fault.Unavailable, Code: "database_busy", Err: err, RetryAfter: time.Second,
+		Detail: "The database did not answer in time: try again shortly.",
 	}
 }
 

@@ -30,6 +30,7 @@ type Config struct {
 	URL            string          // postgres://… or a keyword/value string
 	MaxConns       int32           // 0: pgx's default, the greater of 4 and the number of CPUs
 	AcquireTimeout time.Duration   // how long an operation waits for a connection; 0: 5 s
+	Timeout        time.Duration   // how long an operation has its connection, whatever its context allows; 0: 30 s
 	Tracer         pgx.QueryTracer // sees every statement; tests count with it
 	AppName        string          // application_name; "" is "landlord"
 }
@@ -39,7 +40,9 @@ type Config struct {
 type DB struct {
 	pool           *pgxpool.Pool
 	connConfig     *pgx.ConnConfig
+	maxConns       int32
 	acquireTimeout time.Duration
+	timeout        time.Duration
 	constraints    Constraints
 }
 
@@ -59,6 +62,11 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	pc.ConnConfig.RuntimeParams["application_name"] = c.AppName
 	// Times are UTC everywhere: a session's zone would leak into casts to date.
 	pc.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	for name, value := range sessionDefaults {
+		if _, said := pc.ConnConfig.RuntimeParams[name]; !said {
+			pc.ConnConfig.RuntimeParams[name] = value
+		}
+	}
 	pc.ConnConfig.Tracer = c.Tracer
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
@@ -66,11 +74,27 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.AcquireTimeout <= 0 {
 		c.AcquireTimeout = 5 * time.Second
 	}
+	if c.Timeout <= 0 {
+		c.Timeout = 30 * time.Second
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, fmt.Errorf("open database pool: %w", err)
 	}
-	return &DB{pool: pool, connConfig: pc.ConnConfig, acquireTimeout: c.AcquireTimeout}, nil
+	return &DB{
+		pool: pool, connConfig: pc.ConnConfig, maxConns: pc.MaxConns,
+		acquireTimeout: c.AcquireTimeout, timeout: c.Timeout,
+	}, nil
+}
+
+// sessionDefaults bound what a replica that froze, or whose host vanished, keeps
+// from the others: the locks of its transaction, and the advisory locks of its
+// loops. A URL that names one of them wins.
+var sessionDefaults = map[string]string{
+	"idle_in_transaction_session_timeout": "60s",
+	"tcp_keepalives_idle":                 "15",
+	"tcp_keepalives_interval":             "5",
+	"tcp_keepalives_count":                "3",
 }
 
 // Close waits for the connections in use and closes the pool.
@@ -154,47 +178,83 @@ func (db *DB) run(ctx context.Context, begin string, fn func(Tx) error) error {
 }
 
 func (db *DB) once(ctx context.Context, begin string, fn func(Tx) error) error {
-	return db.onConn(ctx, func(c *pgx.Conn) (err error) {
-		tx, err := c.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+	c, tx, err := db.begin(ctx, begin)
+	if err != nil {
+		return err
+	}
+	defer db.release(c)
+	done := false
+	defer func() {
+		if !done { // an error, or a panic on its way up
+			// The caller's context may be over; the connection must still be clean.
+			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			_ = tx.Rollback(undo) // a failed rollback closes the connection
+		}
+	}()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if hook := commitHook(ctx); hook != nil {
+		if err := hook(ctx, tx); err != nil {
+			return err
+		}
+	}
+	done = true
+	return tx.Commit(ctx)
+}
+
+// begin opens a transaction. A connection that turns out to be dead, as all of
+// the pool's are after the server was restarted, costs another try and not the
+// request: nothing was done on it.
+func (db *DB) begin(ctx context.Context, begin string) (*pgxpool.Conn, Tx, error) {
+	for n := db.maxConns; ; n-- {
+		c, err := db.acquire(ctx)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		done := false
-		defer func() {
-			if !done { // an error, or a panic on its way up
-				// The caller's context may be over; the connection must still be clean.
-				undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-				defer cancel()
-				_ = tx.Rollback(undo) // a failed rollback closes the connection
-			}
-		}()
-		if err := fn(tx); err != nil {
-			return err
+		tx, err := c.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+		if err == nil {
+			return c, tx, nil
 		}
-		if hook := commitHook(ctx); hook != nil {
-			if err := hook(ctx, tx); err != nil {
-				return err
-			}
+		dead := c.Conn().IsClosed() && ctx.Err() == nil && !timedOut(err)
+		db.release(c)
+		if !dead || n == 0 { // at least one fresh connection was tried
+			return nil, nil, err
 		}
-		done = true
-		return tx.Commit(ctx)
-	})
+	}
+}
+
+// acquire takes a connection out of the pool, for db.timeout. The deadline is on
+// the socket: a server that froze answers neither a statement nor a request to
+// cancel it.
+func (db *DB) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	wait, cancel := context.WithTimeout(ctx, db.acquireTimeout)
+	defer cancel()
+	c, err := db.pool.Acquire(wait)
+	if err != nil {
+		return nil, err
+	}
+	db.extend(c.Conn())
+	return c, nil
+}
+
+// extend gives a connection another db.timeout.
+func (db *DB) extend(c *pgx.Conn) {
+	_ = c.PgConn().Conn().SetDeadline(time.Now().Add(db.timeout)) // fails when closed, as will what comes next
+}
+
+func (db *DB) release(c *pgxpool.Conn) {
+	_ = c.Conn().PgConn().Conn().SetDeadline(time.Time{}) // fails when closed, and then the pool drops it
+	c.Release()
 }
 
 func (db *DB) onConn(ctx context.Context, fn func(*pgx.Conn) error) error {
-	wait, cancel := context.WithTimeout(ctx, db.acquireTimeout)
-	c, err := db.pool.Acquire(wait)
-	cancel()
+	c, err := db.acquire(ctx)
 	if err != nil {
-		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-			return &fault.Error{
-				Kind: fault.Unavailable, Code: "database_busy", Detail: "The database did not answer in time.",
-				RetryAfter: time.Second, Err: err,
-			}
-		}
 		return err
 	}
-	defer c.Release()
+	defer db.release(c)
 	return fn(c.Conn())
 }
 
@@ -209,6 +269,7 @@ func (db *DB) TryLock(ctx context.Context, key int64, fn func(context.Context) e
 		defer func() {
 			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			defer cancel()
+			db.extend(c) // fn may have taken longer
 			if _, err := c.Exec(undo, "SELECT pg_advisory_unlock($1)", key); err != nil {
 				_ = c.Close(undo) // a session that is gone holds nothing
 			}
