@@ -100,6 +100,9 @@ type FieldError struct {
 // Error implements error.
 func (e *Error) Error() string {
 	var b strings.Builder
+	if len(e.Errors) == 1 && e.Errors[0].Message == e.Detail {
+		b.WriteString(e.Errors[0].Field + ": ")
+	}
 	b.WriteString(e.Detail)
 	if e.Detail == "" {
 		b.WriteString(e.Title)

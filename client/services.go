@@ -8,6 +8,10 @@ type services struct {
 	Tokens    *Tokens
 	AuditLog  *AuditLog
 	APIKeys   *APIKeys
+
+	Catalog      *Catalog
+	Entitlements *Entitlements
+	Projects     *Projects
 }
 
 func (c *Client) bind() {
@@ -18,5 +22,9 @@ func (c *Client) bind() {
 		Tokens:    &Tokens{c},
 		AuditLog:  &AuditLog{c},
 		APIKeys:   &APIKeys{c},
+
+		Catalog:      &Catalog{c},
+		Entitlements: &Entitlements{c},
+		Projects:     &Projects{c},
 	}
 }

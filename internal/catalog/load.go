@@ -357,3 +357,12 @@ func kindName(v any) string {
 		return "a number"
 	}
 }
+
+// YAML writes a document as a file that Load reads.
+func (d Document) YAML() ([]byte, error) {
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	return yaml.JSONToYAML(raw)
+}
