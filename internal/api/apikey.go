@@ -199,7 +199,7 @@ func (a *API) apiKeyRoutes() {
 			"from then on. Of two that rotate a key at the same time, one gets 409.",
 	}, a.rotateAPIKey)
 	route(a, op{
-		ID: "verify-key", Method: "POST", Path: "/v1/keys/verify", Tag: tag, Summary: "Verify a key",
+		ID: "verify-key", Method: "POST", Path: "/v1/keys/verify", Tag: tag, ReadOnly: true, Summary: "Verify a key",
 		Description: "Answers 200 with an outcome, also when it denies. Needs apikeys:verify. The checks run in this order, and one that denies spends nothing of " +
 			"a later one: form, existence, key state, tenant and project state, environment, IP, entitlement, scope, rate limit, usage limit.",
 	}, a.verifyKey)
