@@ -199,7 +199,7 @@ func (a *API) apiKeyRoutes() {
 			"from then on. Of two that rotate a key at the same time, one gets 409.",
 	}, a.rotateAPIKey)
 	route(a, op{
-		ID: "verify-key", Method: "POST", Path: "/v1/keys/verify", Tag: tag, ReadOnly: true, Summary: "Verify a key",
+		ID: "verify-key", Method: "POST", Path: "/v1/keys/verify", Tag: tag, ReadOnly: true, Plain: a.verifyPlain, Summary: "Verify a key",
 		Description: "Answers 200 with an outcome, also when it denies. Needs apikeys:verify. The checks run in this order, and one that denies spends nothing of " +
 			"a later one: form, existence, key state, tenant and project state, environment, IP, entitlement, scope, rate limit, usage limit.",
 	}, a.verifyKey)
@@ -353,7 +353,15 @@ func (a *API) rotateAPIKey(ctx context.Context, in *rotateAPIKeyInput) (*created
 type verifyKeyInput struct{ Body VerifyKey }
 
 func (a *API) verifyKey(ctx context.Context, in *verifyKeyInput) (*plain[KeyVerification], error) {
-	b := in.Body
+	p := paramsOf(in.Body)
+	v, err := a.s.APIKeys.Verify(ctx, &p)
+	if err != nil {
+		return nil, err
+	}
+	return &plain[KeyVerification]{Body: verificationOf(&v)}, nil
+}
+
+func paramsOf(b VerifyKey) apikey.VerifyParams {
 	p := apikey.VerifyParams{
 		Token: b.Key, Product: b.Product, Project: b.Project, Environment: apikey.Environment(b.Environment), Scopes: b.Scopes,
 		Write: b.Write, IP: b.IP,
@@ -361,11 +369,7 @@ func (a *API) verifyKey(ctx context.Context, in *verifyKeyInput) (*plain[KeyVeri
 	if b.Cost != nil {
 		p.Cost, p.Peek = *b.Cost, *b.Cost == 0
 	}
-	v, err := a.s.APIKeys.Verify(ctx, &p)
-	if err != nil {
-		return nil, err
-	}
-	return &plain[KeyVerification]{Body: verificationOf(&v)}, nil
+	return p
 }
 
 func verificationOf(v *apikey.Verification) KeyVerification {

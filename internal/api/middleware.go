@@ -149,6 +149,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 		a.once(w, r, body, who, key, next)
 		return
 	}
+	if o.Plain != nil && o.Plain(w, r) {
+		return
+	}
 	next.ServeHTTP(w, r)
 }
 

@@ -23,6 +23,10 @@ type op struct {
 	ReadOnly    bool   // a POST that changes nothing, such as verify
 	MaxBody     int64  // 0: MaxBody
 	Errors      []int  // besides 400, 401, 403, 404, 422, 500, 503
+
+	// Plain answers requests of the usual form without the framework; false leaves
+	// the request as it was. Only for what runs with every request of a product.
+	Plain func(http.ResponseWriter, *http.Request) bool
 }
 
 // route registers an operation.

@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/netip"
 	"slices"
@@ -93,7 +94,7 @@ func newEntry(r *row) *entry {
 		revoked: r.Revoked, active: r.IsActive, ends: earlier(nanos(r.ExpiresAt), nanos(r.GraceEndsAt)),
 		projectArchived: r.ProjectArchived,
 		networks:        newNetworks(r.AllowedIPs), scopes: newScopeSet(r.Scopes),
-		limit: ratelimit.PerMinute(int64(r.RateLimitRPM)), metadata: r.Metadata,
+		limit: ratelimit.PerMinute(int64(r.RateLimitRPM)), metadata: compact(r.Metadata),
 		use: &use{key: r.ID, tenant: r.TenantID},
 	}
 	switch r.TenantStatus {
@@ -106,7 +107,7 @@ func newEntry(r *row) *entry {
 		e.tenantDenied = TenantArchived
 	}
 	for i, p := range r.Products {
-		e.entitlements = append(e.entitlements, entitled{p, nanos(r.ProductsUntil[i]), json.RawMessage(r.ProductsConfig[i])})
+		e.entitlements = append(e.entitlements, entitled{p, nanos(r.ProductsUntil[i]), compact([]byte(r.ProductsConfig[i]))})
 	}
 	for i, s := range r.ScopeNames {
 		e.declared = append(e.declared, declaredScope{r.ScopeProducts[i], s, r.ScopeWrites[i]})
@@ -121,6 +122,16 @@ func newEntry(r *row) *entry {
 		e.stamp.mark(a)
 	}
 	return e
+}
+
+// compact takes the blanks out of JSON that comes from the database, as answers
+// are written without.
+func compact(raw []byte) json.RawMessage {
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil {
+		return raw
+	}
+	return b.Bytes()
 }
 
 func nanos(t *time.Time) int64 {

@@ -1,0 +1,327 @@
+package api
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/landlordhq/landlord/internal/apikey"
+	"github.com/landlordhq/landlord/internal/id"
+)
+
+// Product services verify a key with every request of theirs, so the plain form
+// of that question is read and answered by hand: one flat object of known names,
+// strings of printable ASCII without escapes. Whatever else comes goes the way of
+// all operations, which says what is wrong with it. A test holds the two ways to
+// the same answers.
+
+// plainBody is the largest question that is read by hand.
+const plainBody = 2048
+
+// verifyBuffers hold a question and its answer.
+var verifyBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// verifyPlain answers a plain question; false leaves the request as it was.
+func (a *API) verifyPlain(w http.ResponseWriter, r *http.Request) bool {
+	if r.URL.RawQuery != "" || r.ContentLength <= 0 || r.ContentLength > plainBody || !plainHeaders(r.Header) {
+		return false
+	}
+	pooled := verifyBuffers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
+	defer verifyBuffers.Put(pooled)
+	buf := *pooled
+	if cap(buf) < int(r.ContentLength) {
+		buf = make([]byte, 0, plainBody)
+	}
+	n, err := io.ReadFull(r.Body, buf[:r.ContentLength])
+	p, ok := parsePlain(buf[:n])
+	if err != nil || !ok {
+		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(bytes.Clone(buf[:n])), r.Body))
+		return false
+	}
+	v, err := a.s.APIKeys.Verify(r.Context(), &p)
+	if err != nil {
+		writeProblem(w, r, a.answer(r.Context(), err))
+		return true
+	}
+	buf = appendVerification(buf[:0], &v)
+	h := w.Header()
+	h["Content-Type"] = contentTypeJSON
+	_, _ = w.Write(buf) // the caller may be gone
+	*pooled = buf
+	return true
+}
+
+var contentTypeJSON = []string{"application/json"}
+
+// plainHeaders reports whether a request says no more of its forms than usual.
+func plainHeaders(h http.Header) bool {
+	if t := h["Content-Type"]; len(t) != 1 || t[0] != "application/json" {
+		return false
+	}
+	accept := h["Accept"]
+	return len(accept) == 0 || len(accept) == 1 && (accept[0] == "*/*" || strings.HasPrefix(accept[0], "application/json"))
+}
+
+// plainReader reads JSON of the plain form.
+type plainReader struct {
+	b []byte
+	i int
+}
+
+// next skips blanks and consumes c if it comes next.
+func (r *plainReader) next(c byte) bool {
+	for r.i < len(r.b) {
+		switch r.b[r.i] {
+		case ' ', '\t', '\r', '\n':
+			r.i++
+		case c:
+			r.i++
+			return true
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// text reads a string of printable ASCII without escapes.
+func (r *plainReader) text() ([]byte, bool) {
+	if !r.next('"') {
+		return nil, false
+	}
+	for start := r.i; r.i < len(r.b); r.i++ {
+		switch c := r.b[r.i]; {
+		case c == '"':
+			r.i++
+			return r.b[start : r.i-1], true
+		case c < 0x20 || c > 0x7e || c == '\\':
+			return nil, false
+		}
+	}
+	return nil, false
+}
+
+// word consumes a literal.
+func (r *plainReader) word(s string) bool {
+	if !r.next(s[0]) {
+		return false
+	}
+	if !bytes.HasPrefix(r.b[r.i:], []byte(s[1:])) {
+		return false
+	}
+	r.i += len(s) - 1
+	return true
+}
+
+// number reads a whole number of at most 7 digits.
+func (r *plainReader) number() (n int64, ok bool) {
+	r.next(0xff) // only the blanks
+	start := r.i
+	for ; r.i < len(r.b) && r.b[r.i] >= '0' && r.b[r.i] <= '9'; r.i++ {
+		n = 10*n + int64(r.b[r.i]-'0')
+		if r.i-start >= 7 {
+			return 0, false
+		}
+	}
+	return n, r.i == start+1 || r.i > start && r.b[start] != '0'
+}
+
+// list reads an array of strings.
+func (r *plainReader) list(most int) ([]string, bool) {
+	if !r.next('[') {
+		return nil, false
+	}
+	out := make([]string, 0, 4)
+	if r.next(']') {
+		return out, true
+	}
+	for {
+		s, ok := r.text()
+		if !ok || len(out) == most {
+			return nil, false
+		}
+		out = append(out, string(s))
+		if r.next(']') {
+			return out, true
+		}
+		if !r.next(',') {
+			return nil, false
+		}
+	}
+}
+
+// parsePlain reads a question; false says only that it is not of the plain form.
+func parsePlain(b []byte) (apikey.VerifyParams, bool) {
+	var p apikey.VerifyParams
+	r := plainReader{b: b}
+	if !r.next('{') {
+		return p, false
+	}
+	var seen uint
+	for {
+		name, ok := r.text()
+		if !ok || !r.next(':') {
+			return p, false
+		}
+		bit, ok := readPlain(&p, &r, name)
+		if !ok || seen&bit != 0 {
+			return p, false
+		}
+		seen |= bit
+		if r.next('}') {
+			break
+		}
+		if !r.next(',') {
+			return p, false
+		}
+	}
+	r.next(0xff)
+	return p, r.i == len(b) && seen&1 != 0 && p.Validate() == nil
+}
+
+// readPlain reads the value of one name, and says which bit stands for the name.
+func readPlain(p *apikey.VerifyParams, r *plainReader, name []byte) (bit uint, ok bool) {
+	str := func(most int) (s string) {
+		var b []byte
+		b, ok = r.text()
+		ok = ok && len(b) <= most
+		return string(b)
+	}
+	var err error
+	switch string(name) {
+	case "key":
+		p.Token = str(200)
+		return 1, ok
+	case "product":
+		p.Product = str(100)
+		return 2, ok
+	case "project":
+		p.Project, err = id.Parse[id.Project](str(100))
+		return 4, ok && err == nil
+	case "environment":
+		p.Environment = apikey.Environment(str(10))
+		return 8, ok && p.Environment.Valid()
+	case "scopes":
+		p.Scopes, ok = r.list(apikey.MaxVerifyScopes)
+		return 16, ok
+	case "write":
+		p.Write = r.word("true")
+		return 32, p.Write || r.word("false")
+	case "ip":
+		p.IP, err = netip.ParseAddr(str(100))
+		return 64, ok && err == nil
+	case "cost":
+		p.Cost, ok = r.number()
+		p.Peek = p.Cost == 0
+		return 128, ok
+	default:
+		return 0, false
+	}
+}
+
+// appendVerification appends the JSON of an answer, as encoding/json writes a
+// KeyVerification.
+func appendVerification(b []byte, v *apikey.Verification) []byte {
+	b = append(b, `{"outcome":"`...)
+	b = append(b, v.Outcome...)
+	b = append(b, `","valid":`...)
+	b = strconv.AppendBool(b, v.Outcome == apikey.Valid)
+	b = appendID(b, "key_id", v.KeyID)
+	b = appendText(b, "key_name", v.KeyName)
+	b = appendID(b, "tenant_id", v.TenantID)
+	b = appendText(b, "tenant_slug", v.TenantSlug)
+	b = appendID(b, "project_id", v.ProjectID)
+	b = appendText(b, "product", v.Product)
+	b = appendText(b, "environment", string(v.Environment))
+	for i, s := range v.Scopes {
+		if i == 0 {
+			b = append(b, `,"scopes":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = appendString(b, s)
+		if i == len(v.Scopes)-1 {
+			b = append(b, ']')
+		}
+	}
+	if len(v.Metadata) > 0 {
+		b = append(b, `,"metadata":`...)
+		b = append(b, v.Metadata...)
+	}
+	if v.ReadOnly {
+		b = append(b, `,"read_only":true`...)
+	}
+	b = appendTime(b, `,"expires_at":"`, v.ExpiresAt)
+	if v.Config != nil {
+		b = append(b, `,"entitlement":{"config":`...)
+		b = append(b, v.Config...)
+		b = appendTime(b, `,"expires_at":"`, v.EntitledUntil)
+		b = append(b, '}')
+	}
+	if d := &v.Limit; d.Limit.Rate > 0 {
+		b = append(b, `,"rate_limit":{"limit":`...)
+		b = strconv.AppendInt(b, d.Limit.Rate, 10)
+		b = append(b, `,"remaining":`...)
+		b = strconv.AppendInt(b, d.Remaining, 10)
+		b = append(b, `,"reset":`...)
+		b = strconv.AppendInt(b, int64((d.ResetAfter+time.Second-1)/time.Second), 10)
+		if !d.Allowed {
+			b = append(b, `,"retry_after":`...)
+			b = strconv.AppendInt(b, d.RetryAfterSeconds(), 10)
+		}
+		b = append(b, '}')
+	}
+	return append(b, '}', '\n')
+}
+
+func appendID[T interface {
+	IsZero() bool
+	AppendText([]byte) ([]byte, error)
+}](b []byte, name string, v T,
+) []byte {
+	if v.IsZero() {
+		return b
+	}
+	b = append(b, `,"`...)
+	b = append(b, name...)
+	b = append(b, `":"`...)
+	b, _ = v.AppendText(b) // never fails
+	return append(b, '"')
+}
+
+func appendText(b []byte, name, s string) []byte {
+	if s == "" {
+		return b
+	}
+	b = append(b, `,"`...)
+	b = append(b, name...)
+	b = append(b, `":`...)
+	return appendString(b, s)
+}
+
+func appendTime(b []byte, head string, t time.Time) []byte {
+	if t.IsZero() {
+		return b
+	}
+	b = append(b, head...)
+	b = t.AppendFormat(b, time.RFC3339Nano)
+	return append(b, '"')
+}
+
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			var escaped bytes.Buffer
+			_ = marshalJSON(&escaped, s) // a string can be encoded
+			return append(b, bytes.TrimSuffix(escaped.Bytes(), []byte{'\n'})...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
