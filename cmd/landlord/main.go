@@ -38,17 +38,17 @@ type cli struct {
 	Bootstrap bootstrapCmd `cmd:"" help:"Make the first owner of a new installation and print a token." group:"server"`
 	Secrets   secretsCmd   `cmd:"" help:"Make the file of peppers and encryption keys." group:"server"`
 
-	Tenants      tenantsCmd      `cmd:"" help:"Tenants: their data, their tree and their lifecycle." group:"registry" aliases:"tenant"`
-	Projects     projectsCmd     `cmd:"" help:"Projects that tenants divide themselves into." group:"registry" aliases:"project"`
-	Entitlements entitlementsCmd `cmd:"" help:"Which tenant may use which product, with which configuration, until when." group:"registry" aliases:"entitlement"`
-	Keys         keysCmd         `cmd:"" help:"API keys of tenants: issue, rotate, revoke, verify." group:"registry" aliases:"key"`
+	Tenants      tenantsCmd      `cmd:"" help:"Tenants: their data, their tree and their lifecycle." group:"registry"`
+	Projects     projectsCmd     `cmd:"" help:"Projects that tenants divide themselves into." group:"registry"`
+	Entitlements entitlementsCmd `cmd:"" help:"Which tenant may use which product, with which configuration, until when." group:"registry"`
+	Keys         keysCmd         `cmd:"" help:"API keys of tenants: issue, rotate, revoke, verify." group:"registry"`
 	Apply        applyCmd        `cmd:"" help:"Make files the catalogue: products, plans, meters, settings, event types." group:"registry"`
 	Catalog      catalogCmd      `cmd:"" help:"The catalogue in force." group:"registry"`
-	Products     productsCmd     `cmd:"" help:"Products and their manifests." group:"registry" aliases:"product"`
-	Plans        plansCmd        `cmd:"" help:"Plans: what tenants are on." group:"registry" aliases:"plan"`
-	Operators    operatorsCmd    `cmd:"" help:"People of the platform and their roles." group:"registry" aliases:"operator"`
-	Services     servicesCmd     `cmd:"" help:"Service accounts: programs that call the registry." group:"registry" aliases:"service"`
-	Tokens       tokensCmd       `cmd:"" help:"Access tokens of people and service accounts." group:"registry" aliases:"token"`
+	Products     productsCmd     `cmd:"" help:"Products and their manifests." group:"registry"`
+	Plans        plansCmd        `cmd:"" help:"Plans: what tenants are on." group:"registry"`
+	Operators    operatorsCmd    `cmd:"" help:"People of the platform and their roles." group:"registry"`
+	Services     servicesCmd     `cmd:"" help:"Service accounts: programs that call the registry." group:"registry"`
+	Tokens       tokensCmd       `cmd:"" help:"Access tokens of people and service accounts." group:"registry"`
 	Audit        auditCmd        `cmd:"" help:"What was done, by whom, to what." group:"registry"`
 	Whoami       whoamiCmd       `cmd:"" help:"Whom your credential stands for, and what it may do." group:"registry"`
 

@@ -119,7 +119,7 @@ func (a *API) config() huma.Config {
 			Info: &huma.Info{
 				Title: "Landlord", Version: "1",
 				Description: "The tenant registry and control plane: who the tenants are, what they may use, which keys are theirs, and what was done.\n\n" +
-					"Every error is an RFC 9457 problem document with a stable `code`.",
+					"Every error is an RFC 9457 problem document with a stable code.",
 				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 			},
 			Components: &huma.Components{

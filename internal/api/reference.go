@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -216,10 +217,10 @@ func rulesOf(s *huma.Schema) string {
 		add("one of %s", strings.Join(vs, ", "))
 	}
 	if s.Minimum != nil {
-		add("≥ %v", *s.Minimum)
+		add("≥ %s", strconv.FormatFloat(*s.Minimum, 'f', -1, 64))
 	}
 	if s.Maximum != nil {
-		add("≤ %v", *s.Maximum)
+		add("≤ %s", strconv.FormatFloat(*s.Maximum, 'f', -1, 64))
 	}
 	if s.MaxLength != nil {
 		add("at most %d characters", *s.MaxLength)
