@@ -51,7 +51,7 @@ type keyCreateCmd struct {
 
 	Name        string            `arg:"" help:"What it is for; unique among the tenant's keys that are not revoked."`
 	Scope       []string          `help:"What it may do: exact (renders:create) or noun:*; repeatable." short:"s" placeholder:"SCOPE"`
-	Env         string            `help:"Environment: ${enum}." enum:"live,test" default:"live"`
+	Env         string            `help:"Environment: ${enum}." enum:"live, test" default:"live"`
 	Product     string            `help:"Confine it to a product." placeholder:"NAME"`
 	Project     string            `help:"Confine it to a project." placeholder:"ID"`
 	IP          []string          `name:"ip" help:"Address or CIDR that it works from; repeatable. Without: from everywhere." placeholder:"CIDR"`

@@ -12,7 +12,7 @@ import (
 
 // completionCmd prints a completion script made from the command line itself.
 type completionCmd struct {
-	Shell string `arg:"" enum:"bash,zsh,fish" help:"One of ${enum}."`
+	Shell string `arg:"" enum:"bash, zsh, fish" help:"One of ${enum}."`
 }
 
 // Run implements the command.

@@ -29,7 +29,7 @@ type devCmd struct {
 	Data          string `help:"Folder of the database, the secrets and the owner's token." env:"LANDLORD_DEV_DATA" default:".landlord" type:"path" placeholder:"DIR"`
 	PostgresPort  int    `help:"Port of the embedded PostgreSQL; 0 picks a free one." env:"LANDLORD_DEV_POSTGRES_PORT" default:"0" placeholder:"PORT"`
 	Demo          bool   `help:"Make a small demo world, once." default:"true" negatable:""`
-	LogLevel      string `help:"What to log: ${enum}." env:"LANDLORD_LOG_LEVEL" enum:"debug,info,warn,error" default:"warn"`
+	LogLevel      string `help:"What to log: ${enum}." env:"LANDLORD_LOG_LEVEL" enum:"debug, info, warn, error" default:"warn"`
 }
 
 // Run implements the command.

@@ -21,7 +21,7 @@ type Globals struct {
 	Server    string `help:"Address of the server." env:"LANDLORD_SERVER" default:"http://127.0.0.1:8080" placeholder:"URL"`
 	Token     string `help:"Credential: an operator's or service's token, or an API key with landlord: scopes." env:"LANDLORD_TOKEN" placeholder:"TOKEN"`
 	TokenFile string `help:"File that holds the credential." env:"LANDLORD_TOKEN_FILE" type:"path" placeholder:"FILE"`
-	Output    string `help:"How to print: ${enum}." short:"o" enum:"table,json" default:"table"`
+	Output    string `help:"How to print: ${enum}." short:"o" enum:"table, json" default:"table"`
 
 	in     io.Reader
 	out    io.Writer

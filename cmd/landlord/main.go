@@ -77,25 +77,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 			panic(v)
 		}
 	}()
-	parser, err := kong.New(c,
-		kong.Name("landlord"),
-		kong.Description("The tenant registry and control plane: who the tenants are, what they may use, which keys are theirs, and what was done."),
-		kong.Writers(out, errOut),
-		kong.Exit(func(code int) { panic(exit{code}) }),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100, NoExpandSubcommands: true}),
-		kong.ExplicitGroups([]kong.Group{
-			{Key: "server", Title: "Run a server:"},
-			{Key: "registry", Title: "Work with the registry (through its API):"},
-			{Key: "other", Title: "Other:"},
-		}),
-		kong.Vars{"version": release()},
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&c.Globals),
-	)
-	if err != nil {
-		panic(err) // the command line itself is a defect
-	}
+	parser := newParser(ctx, c, kong.Writers(out, errOut), kong.Exit(func(code int) { panic(exit{code}) }))
 	c.parser = parser
 	if len(args) == 0 {
 		args = []string{"--help"}
@@ -115,6 +97,43 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		return exitError
 	}
 	return exitOK
+}
+
+// newParser builds the command line from its struct.
+func newParser(ctx context.Context, c *cli, options ...kong.Option) *kong.Kong {
+	parser, err := kong.New(c, append(options,
+		kong.Name("landlord"),
+		kong.Description("The tenant registry and control plane: who the tenants are, what they may use, which keys are theirs, and what was done."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100, NoExpandSubcommands: true}),
+		kong.Help(help),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "server", Title: "Run a server:"},
+			{Key: "registry", Title: "Work with the registry (through its API):"},
+			{Key: "other", Title: "Other:"},
+		}),
+		kong.Vars{"version": release()},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&c.Globals),
+	)...)
+	if err != nil {
+		panic(err) // the command line itself is a defect
+	}
+	return parser
+}
+
+// help prints the help without aliases, which kong would write into the middle of
+// command lines: "landlord tenants (tenant) create". docs/cli.md lists them.
+func help(options kong.HelpOptions, kctx *kong.Context) error {
+	var forget func(n *kong.Node)
+	forget = func(n *kong.Node) {
+		n.Aliases = nil // whatever was to be parsed has been
+		for _, c := range n.Children {
+			forget(c)
+		}
+	}
+	forget(kctx.Model.Node)
+	return kong.DefaultHelpPrinter(options, kctx)
 }
 
 // version is set by the linker, in `make build` and the image.

@@ -28,7 +28,7 @@ func showOperator(g *Globals, o *client.Operator) error {
 type operatorCreateCmd struct {
 	Email       string `arg:"" help:"E-mail address."`
 	Name        string `help:"Name." required:"" placeholder:"NAME"`
-	Role        string `help:"Role: ${enum}." enum:"owner,admin,support,viewer" required:"" placeholder:"ROLE"`
+	Role        string `help:"Role: ${enum}." enum:"owner, admin, support, viewer" required:"" placeholder:"ROLE"`
 	OIDCSubject string `help:"Subject at the OIDC issuer. Without it, the person is linked by the verified e-mail address." name:"oidc-subject" placeholder:"SUBJECT"`
 }
 

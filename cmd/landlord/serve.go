@@ -22,8 +22,8 @@ type serverFlags struct {
 	PrivateListen   string        `help:"Private address: gateways, metrics, health, pprof. Keep it from strangers: it asks for no credential." env:"LANDLORD_PRIVATE_LISTEN" default:"127.0.0.1:8081" placeholder:"ADDR"`
 	KeyBrand        string        `help:"First part of the API keys that are made: BRAND_live_…" env:"LANDLORD_KEY_BRAND" default:"ll" placeholder:"BRAND"`
 	TrustedProxies  []string      `help:"Addresses or CIDRs whose X-Forwarded-For is believed." env:"LANDLORD_TRUSTED_PROXIES" placeholder:"CIDR"`
-	LogFormat       string        `help:"How to log: ${enum}." env:"LANDLORD_LOG_FORMAT" enum:"json,text" default:"json"`
-	LogLevel        string        `help:"What to log: ${enum}." env:"LANDLORD_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
+	LogFormat       string        `help:"How to log: ${enum}." env:"LANDLORD_LOG_FORMAT" enum:"json, text" default:"json"`
+	LogLevel        string        `help:"What to log: ${enum}." env:"LANDLORD_LOG_LEVEL" enum:"debug, info, warn, error" default:"info"`
 	MaxConns        int32         `help:"Largest number of database connections; 0 lets the driver choose." env:"LANDLORD_MAX_CONNS" default:"0" placeholder:"N"`
 	OIDCIssuer      string        `help:"OIDC issuer whose JWTs are credentials, exactly as in their iss claim." env:"LANDLORD_OIDC_ISSUER" name:"oidc-issuer" placeholder:"URL"`
 	OIDCAudience    string        `help:"Audience that those JWTs must name." env:"LANDLORD_OIDC_AUDIENCE" name:"oidc-audience" placeholder:"AUDIENCE"`

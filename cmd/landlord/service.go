@@ -28,7 +28,7 @@ type serviceCreateCmd struct {
 	Name        string   `arg:"" help:"Name; unique."`
 	Description string   `help:"What it is for." placeholder:"TEXT"`
 	Permissions []string `help:"What its tokens may do, such as apikeys:verify,tenants:read." required:"" placeholder:"PERMISSION,…"`
-	Tenant      string   `help:"Id of the tenant to confine it to, with those below it. It can't be changed later." placeholder:"TENANT"`
+	Tenant      string   `help:"Tenant to confine it to, with those below it: id or slug:NAME. It can't be changed later." placeholder:"TENANT"`
 }
 
 // Run implements the command.
@@ -37,8 +37,12 @@ func (c *serviceCreateCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
+	tenant, err := tenantID(ctx, api, c.Tenant)
+	if err != nil {
+		return err
+	}
 	s, err := api.Services.Create(ctx, client.CreateService{
-		Name: c.Name, Description: c.Description, Permissions: c.Permissions, TenantID: c.Tenant,
+		Name: c.Name, Description: c.Description, Permissions: c.Permissions, TenantID: tenant,
 	})
 	if err != nil {
 		return err
@@ -50,7 +54,7 @@ func (c *serviceCreateCmd) Run(ctx context.Context, g *Globals) error {
 type serviceListCmd struct {
 	listFlags
 
-	Tenant  string `help:"Only those confined to this tenant's id." placeholder:"TENANT"`
+	Tenant  string `help:"Only those confined to this tenant: id or slug:NAME." placeholder:"TENANT"`
 	Enabled *bool  `help:"Only those whose tokens work, or with --no-enabled don't." negatable:""`
 }
 
@@ -60,7 +64,11 @@ func (c *serviceListCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	p, err := api.Services.List(ctx, client.ServiceFilter{TenantID: c.Tenant, Enabled: c.Enabled, ListOptions: c.options()})
+	tenant, err := tenantID(ctx, api, c.Tenant)
+	if err != nil {
+		return err
+	}
+	p, err := api.Services.List(ctx, client.ServiceFilter{TenantID: tenant, Enabled: c.Enabled, ListOptions: c.options()})
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ type tenantCreateCmd struct {
 	Name   string `arg:"" help:"Name, such as \"Acme Corp\"."`
 	Slug   string `help:"Name in URLs; made from the name when left out." placeholder:"SLUG"`
 	Plan   string `help:"Plan; starter when left out." placeholder:"PLAN"`
-	Kind   string `help:"Kind: ${enum}." enum:"customer,demo,internal,reseller,enterprise" default:"customer" placeholder:"KIND"`
+	Kind   string `help:"Kind: ${enum}." enum:"customer, demo, internal, reseller, enterprise" default:"customer" placeholder:"KIND"`
 	Parent string `help:"Tenant above it: id or slug:NAME." placeholder:"TENANT"`
 	Status string `help:"How it starts: trial or active; the plan decides when left out." placeholder:"STATUS"`
 
