@@ -19,8 +19,9 @@
 // early and committed late is so read when it commits, and nothing is read twice.
 //
 // The position lives as long as its session. A new session begins with a reset: subscribers drop everything, for the
-// server behind it may be another, or have crashed and given transaction ids again. So does a batch that is too large to
-// be worth applying one by one.
+// server behind it may be another, or have crashed and given transaction ids again. A batch that is too large to be worth
+// applying one by one is a reset too, and so is a poll that comes so late that rows it never saw may have been trimmed, as
+// after a process was stopped for hours.
 //
 // # For caches
 //

@@ -27,7 +27,14 @@ const (
 
 	// maxBatch is the most changes that are applied one by one.
 	maxBatch = 5000
+
+	// maxBehind is the longest between two polls after which the rows in between are sure to be there still: a row is
+	// trimmed MinAge after its transaction began, at the earliest. A process that was stopped for longer starts anew.
+	maxBehind = MinAge / 2
 )
+
+// AppName is the application_name of a feed's session, by which pg_stat_activity shows it.
+const AppName = "landlord-changefeed"
 
 // Feed follows the changes of all replicas, this one included. One goroutine and one database session; Fresh and
 // Generation are atomic reads.
@@ -36,8 +43,10 @@ type Feed struct {
 	log     *slog.Logger
 	base    time.Time       // monotonic zero of until
 	expired context.Context // always over
+	observe func(lag time.Duration)
 
-	until      atomic.Int64 // Fresh before base + this many nanoseconds
+	until      atomic.Int64 // Fresh before base + this many nanoseconds,
+	untilWall  atomic.Int64 // and before this Unix time in nanoseconds
 	generation atomic.Uint64
 	changes    atomic.Int64
 	resets     atomic.Int64
@@ -81,6 +90,10 @@ func (f *Feed) Subscribe(apply func([]Change), reset func()) {
 	f.subscribers = append(f.subscribers, subscriber{apply, reset})
 }
 
+// Observe has fn called for every change that is applied, with how long after the begin of its transaction that was, by
+// the server's clock. Set it before Start.
+func (f *Feed) Observe(fn func(lag time.Duration)) { f.observe = fn }
+
 // Start begins to follow the feed. It doesn't wait for the database; Fresh tells. It ends with ctx or Close.
 func (f *Feed) Start(ctx context.Context) {
 	f.mu.Lock()
@@ -113,18 +126,22 @@ func (f *Feed) Close() {
 }
 
 // Fresh reports whether everything that committed more than Lease before now has been applied here. now is time.Now's,
-// with its monotonic reading.
-func (f *Feed) Fresh(now time.Time) bool { return int64(now.Sub(f.base)) < f.until.Load() }
+// with its monotonic reading. The wall clock can only end a lease early: the monotonic one stands still while the machine
+// is suspended, and the wall clock may be set back.
+func (f *Feed) Fresh(now time.Time) bool {
+	return int64(now.Sub(f.base)) < f.until.Load() && now.UnixNano() < f.untilWall.Load()
+}
 
 // Generation moves before subscribers are told of a change or a reset. The package comment says what caches do with it.
 func (f *Feed) Generation() uint64 { return f.generation.Load() }
 
 // Stats returns the counters.
 func (f *Feed) Stats(now time.Time) Stats {
-	return Stats{
-		Changes: f.changes.Load(), Resets: f.resets.Load(), Sessions: f.sessions.Load(),
-		Age: now.Sub(f.base) - time.Duration(f.until.Load()) + Lease,
+	age := now.Sub(f.base) - time.Duration(f.until.Load())
+	if wall := f.untilWall.Load(); wall != 0 {
+		age = max(age, time.Duration(now.UnixNano()-wall))
 	}
+	return Stats{Changes: f.changes.Load(), Resets: f.resets.Load(), Sessions: f.sessions.Load(), Age: age + Lease}
 }
 
 // Sync waits until everything that has committed before the call is applied here: for who must read their own write, and for
@@ -188,7 +205,7 @@ func (f *Feed) session(ctx context.Context, works func()) (err error) {
 	f.sessions.Add(1)
 	polled := time.Now()
 	waiters = f.takeWaiters()
-	position, err := f.begin(ctx, conn)
+	at, err := f.begin(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -201,7 +218,7 @@ func (f *Feed) session(ctx context.Context, works func()) (err error) {
 		}
 		polled = time.Now()
 		waiters = f.takeWaiters()
-		if position, err = f.poll(ctx, conn, position); err != nil {
+		if at, err = f.poll(ctx, conn, at); err != nil {
 			return err
 		}
 		f.renew(polled, waiters)
@@ -230,34 +247,39 @@ func (f *Feed) disconnect(ctx context.Context, conn *pg.Conn) {
 }
 
 // begin listens, and only then takes the position to go on from.
-func (f *Feed) begin(ctx context.Context, conn *pg.Conn) (position string, err error) {
+func (f *Feed) begin(ctx context.Context, conn *pg.Conn) (position, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	// The session reads across tenants. A literal SET, as everywhere.
-	if _, err := conn.Exec(ctx, "SET landlord.operator = 'on'; LISTEN landlord_change"); err != nil {
-		return "", fmt.Errorf("listen: %w", err)
+	if _, err := conn.Exec(ctx, "SET landlord.operator = 'on'; SET application_name = '"+AppName+"'; LISTEN landlord_change"); err != nil {
+		return position{}, fmt.Errorf("listen: %w", err)
 	}
 	return selectPosition(ctx, conn)
 }
 
-// poll applies what committed since position and returns the new one.
-func (f *Feed) poll(ctx context.Context, conn *pg.Conn, position string) (string, error) {
+// poll applies what committed since a position and returns the new one.
+func (f *Feed) poll(ctx context.Context, conn *pg.Conn, since position) (position, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	changes, position, err := selectChanges(ctx, conn, position, maxBatch+1)
+	b, err := selectChanges(ctx, conn, since, maxBatch+1)
 	switch {
 	case err != nil:
-		return "", err
-	case len(changes) > maxBatch:
+		return position{}, err
+	case len(b.changes) > maxBatch, b.next.at.Sub(since.at) > maxBehind:
 		f.reset()
-	case len(changes) > 0:
+	case len(b.changes) > 0:
 		f.generation.Add(1) // before the subscribers: see the package comment
 		for _, s := range f.snapshot() {
-			s.apply(changes)
+			s.apply(b.changes)
 		}
-		f.changes.Add(int64(len(changes)))
+		f.changes.Add(int64(len(b.changes)))
+		if f.observe != nil {
+			for _, began := range b.began {
+				f.observe(b.next.at.Sub(began))
+			}
+		}
 	}
-	return position, nil
+	return b.next, nil
 }
 
 func (f *Feed) reset() {
@@ -276,6 +298,7 @@ func (f *Feed) snapshot() []subscriber {
 
 // renew begins a new lease, from before the poll that earned it was sent.
 func (f *Feed) renew(polled time.Time, waiters []chan struct{}) {
+	f.untilWall.Store(polled.Add(Lease).UnixNano())
 	f.until.Store(int64(polled.Sub(f.base) + Lease))
 	for _, w := range waiters {
 		close(w)

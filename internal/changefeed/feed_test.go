@@ -140,7 +140,7 @@ func as[T any](t *testing.T, address, sql string, args ...any) T {
 	return v
 }
 
-const listener = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query ~ 'pg_current_snapshot|LISTEN' AND pid <> pg_backend_pid()`
+const listener = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = '` + changefeed.AppName + `'`
 
 func TestFeed_deliversWhatCommits(t *testing.T) {
 	t.Parallel()
@@ -149,6 +149,8 @@ func TestFeed_deliversWhatCommits(t *testing.T) {
 	tenant := id.New[id.Tenant]()
 	var seen []changefeed.Change
 	f2 := changefeed.New(db, logger(t))
+	var lags []time.Duration
+	f2.Observe(func(lag time.Duration) { lags = append(lags, lag) })
 	f2.Subscribe(func(changes []changefeed.Change) { seen = append(seen, changes...) }, func() {})
 	f2.Start(t.Context())
 	defer f2.Close()
@@ -186,6 +188,9 @@ func TestFeed_deliversWhatCommits(t *testing.T) {
 	f2.Close()
 	if diff := cmp.Diff(append(want, changefeed.Change{Kind: "catalog"}), seen); diff != "" {
 		t.Error(diff)
+	}
+	if len(lags) != 4 || slices.Min(lags) < 0 || slices.Max(lags) > 30*time.Second {
+		t.Errorf("lags %v", lags)
 	}
 	if s := f.Stats(time.Now()); s.Changes != 4 || s.Resets != 1 || s.Sessions != 1 || s.Age > changefeed.Lease {
 		t.Errorf("%+v", s)

@@ -46,22 +46,28 @@ func deleteChanges(ctx context.Context, tx pg.Tx, age time.Duration) (int64, err
 	return tag.RowsAffected(), err
 }
 
-const sqlPosition = `SELECT pg_current_snapshot()::text`
+// position is how far a session has read.
+type position struct {
+	snapshot string    // what was visible
+	at       time.Time // when, by the server's clock, which also dates the rows
+}
 
-func selectPosition(ctx context.Context, conn *pg.Conn) (position string, err error) {
-	if err := conn.QueryRow(ctx, sqlPosition).Scan(&position); err != nil {
-		return "", fmt.Errorf("read the position: %w", err)
+const sqlPosition = `SELECT pg_current_snapshot()::text, statement_timestamp()`
+
+func selectPosition(ctx context.Context, conn *pg.Conn) (p position, err error) {
+	if err := conn.QueryRow(ctx, sqlPosition).Scan(&p.snapshot, &p.at); err != nil {
+		return position{}, fmt.Errorf("read the position: %w", err)
 	}
-	return position, nil
+	return p, nil
 }
 
 // sqlChanges reads what is visible now and was not in the snapshot $1; the first condition is what the index serves. It
 // always has a row, with the next position.
 const sqlChanges = `
-SELECT pg_current_snapshot()::text, landlord_operator(), c.kind, c.tenant_id, c.ref
+SELECT pg_current_snapshot()::text, statement_timestamp(), landlord_operator(), c.kind, c.tenant_id, c.ref, c.created_at
 FROM (VALUES (0)) AS one (n)
 LEFT JOIN LATERAL (
-	SELECT xid, seq, kind, tenant_id, ref
+	SELECT xid, seq, kind, tenant_id, ref, created_at
 	FROM change_feed
 	WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot)
 		AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
@@ -70,29 +76,37 @@ LEFT JOIN LATERAL (
 ) AS c ON TRUE
 ORDER BY c.xid, c.seq`
 
-func selectChanges(ctx context.Context, conn *pg.Conn, since string, limit int) (changes []Change, position string, err error) {
-	rows, err := conn.Query(ctx, sqlChanges, since, limit)
+// batch is what one poll found, and when each change's transaction began.
+type batch struct {
+	changes []Change
+	began   []time.Time
+	next    position
+}
+
+func selectChanges(ctx context.Context, conn *pg.Conn, since position, limit int) (b batch, err error) {
+	rows, err := conn.Query(ctx, sqlChanges, since.snapshot, limit)
 	if err != nil {
-		return nil, "", fmt.Errorf("read changes: %w", err)
+		return batch{}, fmt.Errorf("read changes: %w", err)
 	}
 	defer rows.Close()
 	operator := false
 	for rows.Next() {
 		var kind, ref *string
+		var began *time.Time
 		var c Change
-		if err := rows.Scan(&position, &operator, &kind, &c.TenantID, &ref); err != nil {
-			return nil, "", fmt.Errorf("read changes: %w", err)
+		if err := rows.Scan(&b.next.snapshot, &b.next.at, &operator, &kind, &c.TenantID, &ref, &began); err != nil {
+			return batch{}, fmt.Errorf("read changes: %w", err)
 		}
 		if kind != nil {
 			c.Kind, c.ID = *kind, *ref
-			changes = append(changes, c)
+			b.changes, b.began = append(b.changes, c), append(b.began, *began)
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, "", fmt.Errorf("read changes: %w", err)
+		return batch{}, fmt.Errorf("read changes: %w", err)
 	}
 	if !operator { // every row is hidden then, and nothing would ever seem to change
-		return nil, "", errors.New("the session lost its scope: the change feed needs a connection of its own, not one of a pooler in transaction mode")
+		return batch{}, errors.New("the session lost its scope: the change feed needs a connection of its own, not one of a pooler in transaction mode")
 	}
-	return changes, position, nil
+	return b, nil
 }
