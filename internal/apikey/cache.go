@@ -14,14 +14,18 @@ import (
 // answers from memory while the change feed is fresh, else from the database.
 func (v *Verifier) lookup(ctx context.Context, token string) (*entry, error) {
 	sum := v.ring.Sum(token)
+	hits := &v.hits[sum[0]%hitCounters]
 	if v.fresh() {
 		if e, ok := v.entries.GetIfPresent(sum); ok && v.gens.current(&e.stamp) {
+			hits.known.Add(1)
 			return e, nil
 		}
 	}
 	if _, ok := v.absent.GetIfPresent(sum); ok {
+		hits.absent.Add(1)
 		return nil, nil
 	}
+	v.misses.Add(1)
 	return v.lookupInDatabase(ctx, sum, token)
 }
 
@@ -46,6 +50,12 @@ func flight[T any](
 			// The first caller's leaving must not fail the others.
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 			defer cancel()
+			select {
+			case v.lookups <- struct{}{}:
+				defer func() { <-v.lookups }()
+			case <-ctx.Done():
+				return nil, gone(ctx.Err())
+			}
 			read := v.reads.Add(1)
 			value, err := load(ctx)
 			return loaded[T]{value, read}, err

@@ -145,9 +145,45 @@ type Verifier struct {
 	absent   *otter.Cache[secret.Sum, struct{}]
 	projects *otter.Cache[id.Project, *projectEntry]
 	flights  singleflight.Group
+	lookups  chan struct{} // of those statements that may be under way
 	reads    atomic.Uint64 // statements sent, to tell one that began before from one that began after
+	misses   atomic.Uint64
+	hits     [hitCounters]hitCounter
 	usage    usage
 	within   Within
+}
+
+// hitCounters is how many counters the hits are spread over, so that processors
+// don't fight over one.
+const hitCounters = 8
+
+type hitCounter struct {
+	known, absent atomic.Uint64
+	_             [48]byte // the rest of a cache line
+}
+
+// Stats are the verifier's counters, for metrics.
+type Stats struct {
+	Hits       uint64 // look-ups answered from memory with a key
+	AbsentHits uint64 // look-ups answered from memory with "no such key"
+	Misses     uint64 // look-ups that asked the database, alone or with others
+	Statements uint64 // statements sent for them, and for projects that requests name
+	Entries    int    // keys in memory, current or not
+	Bytes      uint64 // about what they take
+	Absent     int    // unknown tokens in memory
+}
+
+// Stats returns the counters.
+func (v *Verifier) Stats() Stats {
+	s := Stats{
+		Misses: v.misses.Load(), Statements: v.reads.Load(),
+		Entries: v.entries.EstimatedSize(), Bytes: v.entries.WeightedSize(), Absent: v.absent.EstimatedSize(),
+	}
+	for i := range v.hits {
+		s.Hits += v.hits[i].known.Load()
+		s.AbsentHits += v.hits[i].absent.Load()
+	}
+	return s
 }
 
 // Within reports whether a tenant is another, or lies below it.
@@ -172,7 +208,7 @@ func NewVerifier(db *pg.DB, ring *secret.Keyring, c VerifierConfig) *Verifier {
 	}
 	return &Verifier{
 		db: db, ring: ring, fresh: c.Fresh, within: c.Within, limit: c.UsageLimit, limiter: c.Limiter, now: c.Now, log: c.Log,
-		gens: &generations{},
+		gens: &generations{}, lookups: make(chan struct{}, lookupsOf(db.Stat().MaxConns())),
 		entries: otter.Must(&otter.Options[secret.Sum, *entry]{
 			MaximumWeight:    c.CacheBytes,
 			Weigher:          func(_ secret.Sum, e *entry) uint32 { return e.bytes() },
@@ -189,6 +225,11 @@ func NewVerifier(db *pg.DB, ring *secret.Keyring, c VerifierConfig) *Verifier {
 		usage: usage{db: db, unsent: map[id.APIKey]used{}, hashes: map[id.APIKey]rehash{}},
 	}
 }
+
+// lookupsOf is how many connections of a pool misses may hold at a time: some are
+// left, so that a flood of unknown tokens doesn't keep everybody else from the
+// database.
+func lookupsOf(pool int32) int32 { return max(1, pool-max(1, pool/4)) }
 
 // Check answers a question from a caller that is trusted already: a gateway on
 // the private listener. Others come through Service.Verify.

@@ -104,6 +104,7 @@ func (a *App) compose() error {
 		return err
 	}
 	a.keys = keys
+	a.feed.Observe(a.metrics.ObserveChange)
 	a.feed.Subscribe(a.operators.Forget, a.operators.ForgetAll)
 	a.feed.Subscribe(a.verifier.Apply, a.verifier.Forget)
 	a.gateway = gateway.New(gateway.Config{Verifier: a.verifier, TrustedProxies: a.cfg.TrustedProxies, Log: a.log, Now: a.cfg.Now, Observe: a.metrics.ObserveDecision})
@@ -126,6 +127,8 @@ func (a *App) compose() error {
 	a.public = a.publicMux()
 	a.private = a.privateMux()
 	a.poolMetrics()
+	a.feedMetrics()
+	a.verifyMetrics()
 	return nil
 }
 
@@ -251,6 +254,33 @@ func (a *App) poolMetrics() {
 	a.metrics.Gauge("landlord_database_connections_max", "Largest size of the pool.", func() float64 {
 		return float64(a.db.Stat().MaxConns())
 	})
+}
+
+func (a *App) feedMetrics() {
+	stats := func() changefeed.Stats { return a.feed.Stats(time.Now()) }
+	a.metrics.Gauge("landlord_change_feed_age_seconds", "Since the last look at what changed; from 1 s on nothing is answered from memory.", func() float64 {
+		return stats().Age.Seconds()
+	})
+	a.metrics.Counter("landlord_change_feed_changes_total", "Changes heard of.", func() float64 { return float64(stats().Changes) })
+	a.metrics.Counter("landlord_change_feed_resets_total", "Times that everything in memory was dropped; 1 is the start.", func() float64 {
+		return float64(stats().Resets)
+	})
+	a.metrics.Counter("landlord_change_feed_sessions_total", "Database sessions of the feed; more than 1 means that some were lost.", func() float64 {
+		return float64(stats().Sessions)
+	})
+}
+
+func (a *App) verifyMetrics() {
+	counter := func(name, help string, of func(apikey.Stats) uint64) {
+		a.metrics.Counter("landlord_verify_"+name, help, func() float64 { return float64(of(a.verifier.Stats())) })
+	}
+	counter("cache_hits_total", "Keys found in memory.", func(s apikey.Stats) uint64 { return s.Hits })
+	counter("cache_absent_hits_total", "Unknown keys found in memory as unknown.", func(s apikey.Stats) uint64 { return s.AbsentHits })
+	counter("cache_misses_total", "Keys that the database was asked for.", func(s apikey.Stats) uint64 { return s.Misses })
+	counter("statements_total", "Statements sent for that; misses that meet share one.", func(s apikey.Stats) uint64 { return s.Statements })
+	a.metrics.Gauge("landlord_verify_cache_entries", "Keys in memory.", func() float64 { return float64(a.verifier.Stats().Entries) })
+	a.metrics.Gauge("landlord_verify_cache_bytes", "About what those take.", func() float64 { return float64(a.verifier.Stats().Bytes) })
+	a.metrics.Gauge("landlord_verify_cache_absent_entries", "Unknown keys in memory.", func() float64 { return float64(a.verifier.Stats().Absent) })
 }
 
 // Public is the face for tenants, operators and services.

@@ -22,6 +22,7 @@ type Metrics struct {
 	active   prometheus.Gauge
 	loops    *prometheus.HistogramVec
 	gateways *prometheus.HistogramVec
+	changes  prometheus.Histogram
 }
 
 // NewMetrics returns a registry with the Go runtime's, the process's and the build's metrics.
@@ -38,6 +39,10 @@ func NewMetrics(b Build) *Metrics {
 			Name: "landlord_gateway_decision_duration_seconds", Help: "Duration of decisions for gateways, by gateway and outcome.",
 			Buckets: []float64{0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1, 1},
 		}, []string{"gateway", "outcome"}),
+		changes: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "landlord_change_feed_lag_seconds", Help: "From the begin of a change's transaction until this replica heard of it, by the database's clock.",
+			Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10},
+		}),
 		loops: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "landlord_loop_duration_seconds", Help: "Duration of the ticks of background loops, by outcome (ok, error, skipped).",
 			Buckets: []float64{0.005, 0.025, 0.1, 0.5, 1, 5, 10, 30, 60},
@@ -49,7 +54,7 @@ func NewMetrics(b Build) *Metrics {
 	})
 	build.Set(1)
 	m.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.active, m.loops, m.gateways, build)
+		m.requests, m.active, m.loops, m.gateways, m.changes, build)
 	return m
 }
 
@@ -77,6 +82,9 @@ func (m *Metrics) Counter(name, help string, fn func() float64) {
 func (m *Metrics) ObserveLoop(loop, outcome string, took time.Duration) {
 	m.loops.WithLabelValues(loop, outcome).Observe(took.Seconds())
 }
+
+// ObserveChange notes how long after the begin of its transaction a change was heard of.
+func (m *Metrics) ObserveChange(lag time.Duration) { m.changes.Observe(lag.Seconds()) }
 
 // ObserveDecision notes what a gateway was told. Both labels are from fixed lists.
 func (m *Metrics) ObserveDecision(gateway, outcome string, took time.Duration) {
