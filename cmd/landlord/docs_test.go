@@ -28,7 +28,7 @@ var shellBlocks = regexp.MustCompile("(?s)```sh\n(.*?)```")
 // Every command of these guides works, pasted from top to bottom.
 func TestGuides(t *testing.T) {
 	t.Parallel()
-	for _, guide := range []string{"catalog", "entitlements", "projects"} {
+	for _, guide := range []string{"api-keys", "catalog", "entitlements", "gateways", "projects"} {
 		t.Run(guide, func(t *testing.T) {
 			t.Parallel()
 			w := apptest.New(t)
@@ -41,6 +41,7 @@ func TestGuides(t *testing.T) {
 				script += block[1] + "echo\n"
 			}
 			script = strings.ReplaceAll(script, "http://127.0.0.1:8080", w.URL)
+			script = strings.ReplaceAll(script, "http://127.0.0.1:8081", w.Private)
 			script = strings.ReplaceAll(script, "curl -s ", "curl -sS --fail-with-body ")
 
 			dir := t.TempDir()

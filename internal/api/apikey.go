@@ -119,7 +119,7 @@ type KeyVerification struct {
 
 // KeyEntitlement is the tenant's entitlement to the product of a verification.
 type KeyEntitlement struct {
-	Config    rawObject  `json:"config" doc:"As the product's manifest describes it."`
+	Config    rawObject  `json:"config" doc:"In force: the product's default with the tenant's own over it."`
 	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"Absent: for good."`
 }
 

@@ -37,8 +37,8 @@
 // # Reads
 //
 // tenants (slug, ancestors, status), tenant_projects (status), tenant_products and
-// products.scopes, joined in the statement of a miss; products.scopes and
-// tenant_projects when a key is made.
+// products (default_config, scopes), joined in the statement of a miss; products
+// and tenant_projects when a key is made.
 //
 // Writes: api_keys. Deliberately not here: named and shared limits, imports, and
 // what a gateway's protocol wants (package gateway).

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/landlordhq/landlord/internal/access"
@@ -34,10 +35,11 @@ type row struct {
 	Ancestors       []id.Tenant     `db:"ancestors"`
 	TenantStatus    string          `db:"tenant_status"` // the effective one
 	ProjectArchived bool            `db:"project_archived"`
-	Products        []string        `db:"products"` // entitlements, in step with the next two
+	Products        []string        `db:"products"` // entitlements, in step with the next three
 	ProductsUntil   []*time.Time    `db:"products_until"`
-	ProductsConfig  []string        `db:"products_config"`
-	ScopeProducts   []string        `db:"scope_products"` // declared scopes, in step; only of a frozen tenant
+	ProductsConfig  []string        `db:"products_config"`  // the tenant's own
+	ProductsDefault []string        `db:"products_default"` // the product's
+	ScopeProducts   []string        `db:"scope_products"`   // declared scopes, in step; only of a frozen tenant
 	ScopeNames      []string        `db:"scope_names"`
 	ScopeWrites     []bool          `db:"scope_writes"`
 }
@@ -107,7 +109,7 @@ func newEntry(r *row) *entry {
 		e.tenantDenied = TenantArchived
 	}
 	for i, p := range r.Products {
-		e.entitlements = append(e.entitlements, entitled{p, nanos(r.ProductsUntil[i]), compact([]byte(r.ProductsConfig[i]))})
+		e.entitlements = append(e.entitlements, entitled{p, nanos(r.ProductsUntil[i]), inForce(r.ProductsDefault[i], r.ProductsConfig[i])})
 	}
 	for i, s := range r.ScopeNames {
 		e.declared = append(e.declared, declaredScope{r.ScopeProducts[i], s, r.ScopeWrites[i]})
@@ -122,6 +124,27 @@ func newEntry(r *row) *entry {
 		e.stamp.mark(a)
 	}
 	return e
+}
+
+// inForce lays a tenant's own configuration over the product's default, as an
+// entitlement does.
+func inForce(defaults, own string) json.RawMessage {
+	var a, b map[string]any
+	if decode(defaults, &a) != nil || decode(own, &b) != nil {
+		return json.RawMessage("{}") // can't be: the columns hold objects
+	}
+	out, err := json.Marshal(merge(a, b))
+	if err != nil {
+		return json.RawMessage("{}")
+	}
+	return out
+}
+
+// decode keeps numbers as they are written: an id of 19 digits is no float64.
+func decode(raw string, into *map[string]any) error {
+	d := json.NewDecoder(strings.NewReader(raw))
+	d.UseNumber()
+	return d.Decode(into)
 }
 
 // compact takes the blanks out of JSON that comes from the database, as answers

@@ -192,7 +192,7 @@ SELECT k.id, k.tenant_id, k.project_id, COALESCE(k.product, '') AS product, k.en
 	k.allowed_ips, k.rate_limit_rpm, k.is_active, k.revoked_at IS NOT NULL AS revoked, k.expires_at, k.grace_ends_at,
 	k.metadata, k.name, k.hash, t.slug AS tenant_slug, t.ancestors, s.status::text AS tenant_status,
 	COALESCE(p.status = 'archived', FALSE) AS project_archived,
-	e.products, e.products_until, e.products_config,
+	e.products, e.products_until, e.products_config, e.products_default,
 	d.scope_products, d.scope_names, d.scope_writes
 FROM api_keys k
 JOIN tenants t ON t.id = k.tenant_id
@@ -205,8 +205,10 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
 	SELECT array_agg(x.product ORDER BY x.product) AS products,
 		array_agg(x.expires_at ORDER BY x.product) AS products_until,
-		array_agg(x.config::text ORDER BY x.product) AS products_config
+		array_agg(x.config::text ORDER BY x.product) AS products_config,
+		array_agg(r.default_config::text ORDER BY x.product) AS products_default
 	FROM tenant_products x
+	JOIN products r ON r.name = x.product
 	WHERE x.tenant_id = k.tenant_id
 		AND x.enabled
 ) e

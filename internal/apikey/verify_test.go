@@ -46,7 +46,7 @@ func TestCheck_valid(t *testing.T) {
 	want := apikey.Verification{
 		Outcome: apikey.Valid, KeyID: k.ID, KeyName: k.Name, TenantID: w.tenant, TenantSlug: w.slug, ProjectID: w.project,
 		Product: w.product, Environment: apikey.Live, Scopes: []string{"projects:read", "renders:*"}, Metadata: []byte(`{"a":"b"}`),
-		ExpiresAt: ends, Config: []byte(`{"seats":3}`), EntitledUntil: until,
+		ExpiresAt: ends, Config: []byte(`{"queue":{"size":12345678901234567890},"seats":3}`), EntitledUntil: until,
 		Limit: ratelimit.Decision{Allowed: true, Limit: ratelimit.PerMinute(60), Remaining: 50, ResetAfter: 10 * time.Second},
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -95,7 +95,7 @@ func newWorldIn(t testing.TB, db *pg.DB, change ...func(*apikey.VerifierConfig))
 		t.Fatal(err)
 	}
 	w.product = "p" + strings.ToLower(rand.Text()[:10])
-	w.exec(`INSERT INTO products (name, title, scopes) VALUES ($1, 'Product', $2)`, w.product,
+	w.exec(`INSERT INTO products (name, title, default_config, scopes) VALUES ($1, 'Product', '{"seats": 1, "queue": {"size": 12345678901234567890}}', $2)`, w.product,
 		`[{"name": "renders:create", "access": "write"}, {"name": "renders:read", "access": "read"}, {"name": "stats:query", "access": "read"}]`)
 	w.tenant = w.newTenant(id.Tenant{})
 	w.slug = slugOf(w.tenant)
