@@ -36,18 +36,14 @@ func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {
 	}, more...)...)
 }
 
-type keyTenant struct {
-	Tenant string `arg:"" help:"Tenant: id, UUID or slug:NAME."`
-}
-
 type keyArg struct {
-	keyTenant
+	tenantArg
 
 	Key string `arg:"" help:"Id of the key, not its token."`
 }
 
 type keyCreateCmd struct {
-	keyTenant
+	tenantArg
 
 	Name        string            `arg:"" help:"What it is for; unique among the tenant's keys that are not revoked."`
 	Scope       []string          `help:"What it may do: exact (renders:create) or noun:*; repeatable." short:"s" placeholder:"SCOPE"`
@@ -89,7 +85,7 @@ func (t ttl) from(at time.Time) *time.Time {
 }
 
 type keyListCmd struct {
-	keyTenant
+	tenantArg
 	listFlags
 
 	Env      string `help:"Only of this environment: live or test." placeholder:"ENV"`

@@ -1,11 +1,14 @@
 package app_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/landlordhq/landlord/internal/apptest"
+	"github.com/landlordhq/landlord/internal/pgtest"
 )
 
 // The question of every request is read by hand when it is plain, and by the
@@ -34,4 +37,51 @@ func TestVerify_bothWays(t *testing.T) {
 	if r.Status != http.StatusForbidden || r.Code() != "permission_denied" {
 		t.Errorf("%d %s", r.Status, r.Body)
 	}
+}
+
+// What one replica changes, the others see within a second: a revoked key, a
+// suspended tenant.
+func TestVerify_acrossReplicas(t *testing.T) {
+	t.Parallel()
+	urls, keys := pgtest.CloneURLs(t), apptest.NewKeys(t)
+	a := &world{World: apptest.On(t, urls.App, keys)}
+	b := &world{World: apptest.On(t, urls.App, keys)}
+	a.Tenant, _ = a.newTenant(t)
+	outcome := func(token string) string {
+		t.Helper()
+		r := b.Do(t, apptest.Request{Method: "POST", Path: "/v1/keys/verify", Token: a.Owner, Body: map[string]any{"key": token, "cost": 0}})
+		var v struct{ Outcome string }
+		if err := json.Unmarshal(r.Body, &v); err != nil || r.Status != http.StatusOK {
+			t.Fatalf("%d %s", r.Status, r.Body)
+		}
+		return v.Outcome
+	}
+	within := func(what string, began time.Time, token, want string) {
+		t.Helper()
+		for outcome(token) != want {
+			if took := time.Since(began); took > time.Second {
+				t.Fatalf("%s: still %s after %s", what, outcome(token), took)
+			}
+		}
+		t.Logf("%s: %s", what, time.Since(began))
+	}
+	for range 5 {
+		path, token := a.newKey(t)
+		if o := outcome(token); o != "VALID" {
+			t.Fatal(o)
+		}
+		began := time.Now()
+		a.must(t, "POST", path+"/revoke", nil)
+		within("revoked", began, token, "REVOKED")
+	}
+	_, token := a.newKey(t)
+	if o := outcome(token); o != "VALID" {
+		t.Fatal(o)
+	}
+	began := time.Now()
+	a.must(t, "POST", "/v1/tenants/"+a.Tenant+"/suspend", map[string]any{"reason": "test"})
+	within("suspended", began, token, "TENANT_SUSPENDED")
+	began = time.Now()
+	a.must(t, "POST", "/v1/tenants/"+a.Tenant+"/resume", nil)
+	within("resumed", began, token, "VALID")
 }
