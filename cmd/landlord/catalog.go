@@ -64,8 +64,7 @@ func readCatalog(paths []string) (doc client.CatalogDocument, err error) {
 		files = append(files, more...)
 	}
 	d, err := catalog.Load(disk{}, files...)
-	var problems catalog.Problems
-	if errors.As(err, &problems) {
+	if problems, ok := errors.AsType[catalog.Problems](err); ok {
 		return doc, fmt.Errorf("the catalogue has %s, nothing was sent:\n%w", plural(len(problems), "mistake"), err)
 	}
 	if err != nil {

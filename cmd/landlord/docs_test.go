@@ -57,10 +57,10 @@ func TestGuides(t *testing.T) {
 			}
 			writeFile(t, filepath.Join(dir, ".landlord/owner.token"), w.Owner)
 			program := fmt.Sprintf("#!/bin/sh\n%s=1 exec '%s' \"$@\"\n", beLandlord, os.Args[0])
-			if err := os.WriteFile(filepath.Join(dir, "landlord"), []byte(program), 0o700); err != nil { //nolint:gosec // it is run
+			if err := os.WriteFile(filepath.Join(dir, "landlord"), []byte(program), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(t.Context(), "sh", "-xc", script) //nolint:gosec // the guide's own text
+			cmd := exec.CommandContext(t.Context(), "sh", "-xc", script)
 			cmd.Dir = dir
 			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 			if out, err := cmd.CombinedOutput(); err != nil {

@@ -87,7 +87,7 @@ func TestLoad_complains(t *testing.T) {
 			t.Parallel()
 			_, err := load(tc.text)
 			var got []string
-			if ps := (catalog.Problems)(nil); errors.As(err, &ps) {
+			if ps := catalog.Problems(nil); errors.As(err, &ps) {
 				got = strings.Split(ps.Error(), "\n")
 			} else if err != nil {
 				t.Fatal(err)

@@ -118,7 +118,7 @@ func read(fsys fs.FS, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read from
 	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(raw) > maxFile {
 		err = fmt.Errorf("%s is larger than %d bytes", name, maxFile)
@@ -165,8 +165,7 @@ func (l *loader) file(name string, raw []byte) {
 
 func (l *loader) syntax(err error) {
 	p := Problem{File: l.current, Code: "yaml_malformed", Message: err.Error()}
-	var e yaml.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[yaml.Error](err); ok {
 		p.Message = e.GetMessage()
 		if t := e.GetToken(); t != nil && t.Position != nil {
 			p.Line = t.Position.Line
@@ -227,11 +226,7 @@ func (l *loader) complain(f fault.Field) {
 			l.problems = append(l.problems, Problem{File: p.file, Line: p.line, Field: f.Field, Code: f.Code, Message: f.Message})
 			return
 		}
-		cut := strings.LastIndexAny(at, ".[")
-		if cut < 0 {
-			cut = 0
-		}
-		at = at[:cut]
+		at = at[:max(strings.LastIndexAny(at, ".["), 0)]
 	}
 }
 
@@ -271,7 +266,7 @@ func shape(all *fault.Fields, path string, value any, t reflect.Type) {
 	if k := t.Kind(); value == nil && (k == reflect.Struct || k == reflect.Slice || k == reflect.Map) {
 		return // "products:" with nothing behind it
 	}
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // the kinds that a document has; anything else is any value
 	case reflect.Struct:
 		m, ok := value.(map[string]any)
 		if !ok {

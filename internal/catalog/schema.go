@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,10 +60,8 @@ func schemaProblem(err error) string {
 	if strings.Contains(err.Error(), errRemoteRef.Error()) { // its error type does not unwrap
 		return errRemoteRef.Error()
 	}
-	var invalid *jsonschema.SchemaValidationError
-	if errors.As(err, &invalid) {
-		var v *jsonschema.ValidationError
-		if errors.As(invalid.Err, &v) {
+	if invalid, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
+		if v, ok := errors.AsType[*jsonschema.ValidationError](invalid.Err); ok {
 			var all fault.Fields
 			collect(&all, "", v)
 			if len(all) > 0 {
@@ -187,9 +186,7 @@ func plain(v any) (any, error) {
 // (RFC 7396).
 func Merge(defaults, own map[string]any) map[string]any {
 	out := make(map[string]any, len(defaults)+len(own))
-	for k, v := range defaults {
-		out[k] = v
-	}
+	maps.Copy(out, defaults)
 	for k, v := range own {
 		if v == nil {
 			delete(out, k)

@@ -3,6 +3,7 @@ package entitlement_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -71,12 +72,7 @@ func platform(ctx context.Context) context.Context {
 // as acts with a credential of a tenant, which reaches the tenants in below too.
 func as(ctx context.Context, tenant id.Tenant, below ...id.Tenant) context.Context {
 	within := func(_ context.Context, t id.Tenant) (bool, error) {
-		for _, b := range below {
-			if b == t {
-				return true, nil
-			}
-		}
-		return false, nil
+		return slices.Contains(below, t), nil
 	}
 	return access.With(ctx, access.Principal{
 		Type: access.APIKey, ID: "key_test", Tenant: tenant, Within: within,
@@ -208,10 +204,12 @@ func TestPut_refuses(t *testing.T) {
 	}{
 		"no such product": {func(p *entitlement.PutParams) { p.Product = "nope" }, "product_not_found", nil},
 		"no such tenant":  {func(p *entitlement.PutParams) { p.TenantID = id.New[id.Tenant]() }, "tenant_not_found", nil},
-		"config": {func(p *entitlement.PutParams) {
-			p.Config = config{"max_seats": "x", "a": 1, "modules_enabled": []any{"chat", 1}}
-		}, "invalid_request",
-			[]string{"config.a unknown_field", "config.max_seats wrong_type", "config.modules_enabled[1] not_one_of"}},
+		"config": {
+			func(p *entitlement.PutParams) {
+				p.Config = config{"max_seats": "x", "a": 1, "modules_enabled": []any{"chat", 1}}
+			}, "invalid_request",
+			[]string{"config.a unknown_field", "config.max_seats wrong_type", "config.modules_enabled[1] not_one_of"},
+		},
 		"source plan":         {func(p *entitlement.PutParams) { p.Source = entitlement.Plan }, "invalid_request", []string{"source source_reserved"}},
 		"source":              {func(p *entitlement.PutParams) { p.Source = "gift" }, "invalid_request", []string{"source not_one_of"}},
 		"a trial without end": {func(p *entitlement.PutParams) { p.Source = entitlement.Trial }, "invalid_request", []string{"expires_at required"}},

@@ -2,6 +2,7 @@ package project
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
 	"strings"
 	"time"
@@ -155,9 +156,7 @@ func (u UpdateParams) apply(p Project) Project {
 // merge lays changes over metadata; null takes a key away.
 func merge(old, changes map[string]any) map[string]any {
 	out := make(map[string]any, len(old)+len(changes))
-	for k, v := range old {
-		out[k] = v
-	}
+	maps.Copy(out, old)
 	for k, v := range changes {
 		if v == nil {
 			delete(out, k)
