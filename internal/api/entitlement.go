@@ -88,6 +88,11 @@ func (a *API) entitlementRoutes() {
 		ID: "list-product-tenants", Method: "GET", Path: "/v1/products/{product}/tenants", Tag: tag, Summary: "List the tenants that have a product",
 		Description: "The oldest first, those whose entitlement is disabled or expired among them. Needs a platform credential.",
 	}, a.listProductTenants)
+	// The framework documents one status of success; this operation has two.
+	answers := a.huma.OpenAPI().Paths["/v1/tenants/{tenant}/products/{product}"].Put.Responses
+	made := *answers["200"]
+	made.Description = http.StatusText(http.StatusCreated)
+	answers["201"] = &made
 }
 
 func (a *API) entitlementOf(e entitlement.Entitlement) Entitlement {
