@@ -72,6 +72,9 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	if cfg.Keys == nil {
 		return nil, errors.New("no secrets: peppers and encryption keys are needed")
 	}
+	if cfg.MaxConns < 0 || cfg.MaxConns == 1 {
+		return nil, fmt.Errorf("%d database connections are too few: 2 at least, as a background loop holds its lock on one and works on another", cfg.MaxConns)
+	}
 	db, err := pg.Open(ctx, pg.Config{URL: cfg.DatabaseURL, MaxConns: cfg.MaxConns})
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ type Rows = pgx.Rows
 // Config says how to reach the database.
 type Config struct {
 	URL            string          // postgres://… or a keyword/value string
-	MaxConns       int32           // 0: pgx's default, the greater of 4 and the number of CPUs
+	MaxConns       int32           // 0: pgx's default, the greater of 4 and the number of CPUs; who uses TryLock needs 2
 	AcquireTimeout time.Duration   // how long an operation waits for a connection; 0: 5 s
 	Timeout        time.Duration   // how long an operation has its connection, whatever its context allows; 0: 30 s
 	Tracer         pgx.QueryTracer // sees every statement; tests count with it
@@ -41,6 +41,7 @@ type DB struct {
 	pool           *pgxpool.Pool
 	connConfig     *pgx.ConnConfig
 	maxConns       int32
+	locks          chan struct{} // one for each TryLock that may be under way
 	acquireTimeout time.Duration
 	timeout        time.Duration
 	constraints    Constraints
@@ -56,6 +57,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.MaxConns > 0 {
 		pc.MaxConns = c.MaxConns
 	}
+	pc.PingTimeout = time.Second // of a connection that was idle: one that hangs makes room for a fresh one
 	if c.AppName == "" {
 		c.AppName = "landlord"
 	}
@@ -82,7 +84,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, fmt.Errorf("open database pool: %w", err)
 	}
 	return &DB{
-		pool: pool, connConfig: pc.ConnConfig, maxConns: pc.MaxConns,
+		pool: pool, connConfig: pc.ConnConfig, maxConns: pc.MaxConns, locks: make(chan struct{}, max(1, pc.MaxConns/2)),
 		acquireTimeout: c.AcquireTimeout, timeout: c.Timeout,
 	}, nil
 }
@@ -260,8 +262,15 @@ func (db *DB) onConn(ctx context.Context, fn func(*pgx.Conn) error) error {
 
 // TryLock runs fn while holding a cluster-wide advisory lock, if nobody else
 // holds it; ran tells. The lock belongs to a session: a process that dies lets
-// go of it. fn gets no connection, so that a long run holds no transaction.
+// go of it. fn gets no connection, so that a long run holds no transaction. At
+// most half of the pool holds locks, for what fn does needs the other half.
 func (db *DB) TryLock(ctx context.Context, key int64, fn func(context.Context) error) (ran bool, err error) {
+	select {
+	case db.locks <- struct{}{}:
+		defer func() { <-db.locks }()
+	case <-ctx.Done():
+		return false, db.fault(ctx.Err())
+	}
 	err = db.onConn(ctx, func(c *pgx.Conn) error {
 		if err := c.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", key).Scan(&ran); err != nil || !ran {
 			return err

@@ -159,6 +159,30 @@ func TestTryLock_outlivesTimeout(t *testing.T) {
 	}
 }
 
+// However many loops begin at once, those that hold their lock get the
+// connection that their work needs.
+func TestTryLock_leavesRoom(t *testing.T) {
+	t.Parallel()
+	db := open(t, pg.Config{MaxConns: 2, AcquireTimeout: 20 * time.Second})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	errs := make(chan error)
+	for key := range int64(8) {
+		go func() {
+			ran, err := db.TryLock(ctx, 4800+key, func(ctx context.Context) error { return db.AsOperator(ctx, one(ctx)) })
+			if err == nil && !ran {
+				err = errors.New("did not run")
+			}
+			errs <- err
+		}()
+	}
+	for range 8 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestPool_exhausted(t *testing.T) {
 	t.Parallel()
 	db := open(t, pg.Config{MaxConns: 1, AcquireTimeout: 50 * time.Millisecond})
