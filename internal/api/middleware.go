@@ -25,8 +25,6 @@ const (
 	// requestTimeout is how long an operation may work. Past it the caller gets
 	// 503: a caller that waits longer has given up, or is one of too many.
 	requestTimeout = 10 * time.Second
-	// bodyTimeout is how long the body may take to arrive.
-	bodyTimeout = 10 * time.Second
 	// statusGone is what the log and the metrics say of a caller that did not
 	// wait for the answer; nginx has the same.
 	statusGone = 499
@@ -164,17 +162,14 @@ func IsClean(p string) bool {
 	return p == c || p == c+"/" && c != "/"
 }
 
-// readBody reads the whole body before anything acts on it, and puts it back. A
-// deadline for reading that outlives the reading would end the request's context
-// while the operation works.
+// readBody reads the whole body before anything acts on it, and puts it back. How
+// long it may take to arrive is the server's ReadTimeout. (The framework's own
+// deadline would stay on the connection, and end the context of the operation.)
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, *Problem) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	conn := http.NewResponseController(w)
-	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout)) // a test's recorder has none
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
-	_ = conn.SetReadDeadline(time.Time{})
 	if err == nil {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		return body, nil

@@ -3,6 +3,7 @@ package app_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -436,5 +437,12 @@ func testLostBackend(t *testing.T, f *faulty) {
 	}
 	if got := f.must(t, "GET", "/v1/tenants/"+f.Tenant, nil)["name"]; got == "killed" {
 		t.Error("half a request was carried out")
+	}
+}
+
+func writeJSON(t *testing.T, w io.Writer, v any) {
+	t.Helper()
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		t.Fatal(err)
 	}
 }

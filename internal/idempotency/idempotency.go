@@ -2,8 +2,8 @@
 // never saw it can ask again without doing the thing twice.
 //
 //	(none) ──Begin──▶ pending ──the mutation commits──▶ applied ──Finish──▶ done (replayed for 24 h)
-//	            ▲        │ refused, or the process died before its commit
-//	            └────────┘
+//	            ▲        │ refused, or the process       │ the process died
+//	            └────────┘ died before its commit        └▶ the answer is lost
 //
 // A request is claimed before it runs. Its mutation marks the claim as applied in
 // its own transaction (through pg.WithCommitHook), so that after kill -9 the
@@ -28,9 +28,10 @@ import (
 const (
 	// Keep is how long an answer is replayed.
 	Keep = 24 * time.Hour
-	// hold is how long a claim keeps others away. A request that runs longer
-	// loses its claim, and then its transaction is refused.
-	hold = time.Minute
+	// hold is how long a claim keeps others away: longer than a request may take,
+	// answer kept and all. One that runs longer loses its claim, and then its
+	// transaction is refused.
+	hold = 30 * time.Second
 	// MaxKey is the longest key accepted.
 	MaxKey = 255
 )
@@ -94,7 +95,7 @@ func (s *Store) Begin(ctx context.Context, r Request) (*Claim, *Answer, error) {
 		return &Claim{store: s, req: r, token: token}, nil, nil
 	case row.Method != r.Method || row.Path != r.Path || string(row.BodyHash) != string(sum[:]):
 		return nil, nil, fault.New(fault.InvalidKind, "idempotency_key_reused", "This Idempotency-Key was used for another request: use a fresh key for each.")
-	case row.State == "pending":
+	case row.State == "pending", row.State == "applied" && row.Held: // or its answer is about to be kept
 		e := fault.Conflict("idempotency_in_progress", "The first request with this Idempotency-Key is still running.")
 		e.RetryAfter = time.Second
 		return nil, nil, e

@@ -93,8 +93,10 @@ func TestBegin_stateAfterADeath(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Both processes die here. While the claim holds, a repetition waits.
-	if _, _, err := s.Begin(t.Context(), before); fault.CodeOf(err) != "idempotency_in_progress" {
-		t.Errorf("a running request: %v", err)
+	for _, r := range []idempotency.Request{before, after} {
+		if _, _, err := s.Begin(t.Context(), r); fault.CodeOf(err) != "idempotency_in_progress" {
+			t.Errorf("a running request: %v", err)
+		}
 	}
 	now = now.Add(2 * time.Minute)
 	second, _, err := s.Begin(t.Context(), before)

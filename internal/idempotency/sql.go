@@ -15,6 +15,7 @@ type claimRow struct {
 	Path     string            `db:"path"`
 	BodyHash []byte            `db:"body_hash"`
 	State    string            `db:"state"`
+	Held     bool              `db:"held"`
 	Status   int32             `db:"status"`
 	Headers  map[string]string `db:"headers"`
 	Response []byte            `db:"response_encrypted"`
@@ -36,7 +37,7 @@ SET method = CASE WHEN k.expires_at <= @now OR k.state = 'pending' AND k.locked_
 	expires_at = CASE WHEN k.expires_at <= @now OR k.state = 'pending' AND k.locked_until <= @now THEN excluded.expires_at ELSE k.expires_at END,
 	state = CASE WHEN k.expires_at <= @now THEN 'pending' ELSE k.state END
 RETURNING k.claim = @claim AS mine,
-	k.method, k.path, k.body_hash, k.state, COALESCE(k.status, 0) AS status,
+	k.method, k.path, k.body_hash, k.state, k.locked_until > @now AS held, COALESCE(k.status, 0) AS status,
 	COALESCE(k.headers, '{}'::jsonb) AS headers, COALESCE(k.response_encrypted, ''::bytea) AS response_encrypted`
 
 func claim(ctx context.Context, tx pg.Tx, r Request, sum []byte, token uuid.UUID, now time.Time) (claimRow, error) {
