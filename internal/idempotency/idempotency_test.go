@@ -19,6 +19,12 @@ import (
 
 func newStore(t *testing.T, now func() time.Time) (*idempotency.Store, *pg.DB) {
 	t.Helper()
+	db := pgtest.New(t)
+	return storeOn(t, db, now), db
+}
+
+func storeOn(t *testing.T, db *pg.DB, now func() time.Time) *idempotency.Store {
+	t.Helper()
 	text, err := secret.Generate(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -27,8 +33,7 @@ func newStore(t *testing.T, now func() time.Time) (*idempotency.Store, *pg.DB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := pgtest.New(t)
-	return idempotency.New(db, keys, now), db
+	return idempotency.New(db, keys, now)
 }
 
 func request(t *testing.T) idempotency.Request {
@@ -178,7 +183,7 @@ func TestBegin_refusesBadKeys(t *testing.T) {
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	s, _ := newStore(t, func() time.Time { return now })
+	s := storeOn(t, pgtest.Clone(t), func() time.Time { return now }) // a day later the others' claims are old too
 	r := request(t)
 	if _, _, err := s.Begin(t.Context(), r); err != nil {
 		t.Fatal(err)
