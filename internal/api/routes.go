@@ -78,7 +78,7 @@ func (a *API) openAnswers() {
 		}
 	}
 	for name, s := range doc.Components.Schemas.Map() {
-		if !asked[name] && s.AdditionalProperties == false {
+		if closed, ok := s.AdditionalProperties.(bool); ok && !closed && !asked[name] {
 			s.AdditionalProperties = nil
 		}
 	}

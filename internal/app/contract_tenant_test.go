@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -14,9 +15,7 @@ func (w *world) newLife(t *testing.T, start map[string]any, actions ...string) s
 	t.Helper()
 	slug := w.unique("life")
 	body := map[string]any{"name": slug, "slug": slug}
-	for k, v := range start {
-		body[k] = v
-	}
+	maps.Copy(body, start)
 	path := "/v1/tenants/" + w.must(t, "POST", "/v1/tenants", body)["id"].(string)
 	for _, a := range actions {
 		w.must(t, "POST", path+"/"+a, map[string]any{"reason": "test"})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -99,7 +100,7 @@ func TestOpen_refused(t *testing.T) {
 	}
 	for name, url := range map[string]string{
 		"nobody listens": "postgres://landlord@" + gone + "/landlord",
-		"wrong password": fmt.Sprintf("postgres://landlord:wrong@%s:%d/landlord?sslmode=disable", good.Host, good.Port),
+		"wrong password": "postgres://landlord:wrong@" + net.JoinHostPort(good.Host, strconv.Itoa(int(good.Port))) + "/landlord?sslmode=disable",
 	} {
 		db, err := pg.Open(t.Context(), pg.Config{URL: url})
 		if err != nil {
