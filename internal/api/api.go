@@ -79,6 +79,8 @@ func New(s Services) *API {
 			return p.filled(r)
 		}
 		huma.DefaultArrayNullable = false
+		// Else a "NAME" beside "name" is not validated, and decoded over it.
+		huma.ValidateStrictCasing = true
 	})
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)

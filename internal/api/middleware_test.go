@@ -143,6 +143,7 @@ func TestEdge_body(t *testing.T) {
 		"empty":                  {http.NoBody, 0, 400, "body_required"},
 		"deep":                   {strings.NewReader(strings.Repeat(`{"text":`, 1e4)), -1, 400, "json_too_deep"},
 		"a name twice":           {strings.NewReader(`{"text":"x","text":"y"}`), -1, 400, "json_duplicate_name"},
+		"another case":           {strings.NewReader(`{"text":"x","TEXT":7}`), -1, 422, "invalid_request"},
 		"half a surrogate":       {strings.NewReader(`{"text":"\ud800"}`), -1, 400, "invalid_text"},
 		"a number like no other": {strings.NewReader(`{"text":"x","number":1e400}`), -1, 400, "number_out_of_range"},
 		"no 64-bit integer":      {strings.NewReader(`{"text":"x","number":9223372036854775808}`), -1, 422, "invalid_request"},
@@ -155,7 +156,7 @@ func TestEdge_body(t *testing.T) {
 		if status != c.status || p.Code != c.code {
 			t.Errorf("%s: got %d %+v", name, status, p)
 		}
-		if status == 422 && (len(p.Errors) != 1 || p.Errors[0].Field != "number") {
+		if status == 422 && name != "another case" && (len(p.Errors) != 1 || p.Errors[0].Field != "number") {
 			t.Errorf("%s: got %+v", name, p.Errors)
 		}
 	}
