@@ -4,7 +4,6 @@ import (
 	"context"
 	"iter"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -199,11 +198,7 @@ func (s *APIKeys) Verify(ctx context.Context, in VerifyKey) (*KeyVerification, e
 }
 
 func keysPath(tenant string, rest ...string) string {
-	p := path("tenants", tenant, "api-keys")
-	for _, s := range rest {
-		p += "/" + url.PathEscape(s)
-	}
-	return p
+	return path(append([]string{"tenants", tenant, "api-keys"}, rest...)...)
 }
 
 func (s *APIKeys) issue(ctx context.Context, path string, in any) (*IssuedAPIKey, error) {

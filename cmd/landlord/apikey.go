@@ -28,11 +28,30 @@ func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {
 		ips = []string{"any"}
 	}
 	return g.show(v, append([]pair{
-		{"id", k.ID}, {"name", k.Name}, {"description", k.Description}, {"tenant", k.TenantID}, {"project", k.ProjectID}, {"product", k.Product},
-		{"environment", k.Environment}, {"token is", shown}, {"state", k.State}, {"scopes", k.Scopes}, {"addresses", ips},
-		{"requests/min", k.RateLimitRPM}, {"expires", k.ExpiresAt}, {"revoked", k.RevokedAt}, {"reason", k.RevokedReason},
-		{"rotated from", k.RotatedFrom}, {"rotated to", k.RotatedTo}, {"works until", k.GraceEndsAt}, {"uses", k.UsageCount},
-		{"last used", k.LastUsedAt}, {"from", k.LastUsedIP}, {"metadata", k.Metadata}, {"issued by", k.CreatedBy}, {"created", k.CreatedAt},
+		{"id", k.ID},
+		{"name", k.Name},
+		{"description", k.Description},
+		{"tenant", k.TenantID},
+		{"project", k.ProjectID},
+		{"product", k.Product},
+		{"environment", k.Environment},
+		{"token is", shown},
+		{"state", k.State},
+		{"scopes", k.Scopes},
+		{"addresses", ips},
+		{"requests/min", k.RateLimitRPM},
+		{"expires", k.ExpiresAt},
+		{"revoked", k.RevokedAt},
+		{"reason", k.RevokedReason},
+		{"rotated from", k.RotatedFrom},
+		{"rotated to", k.RotatedTo},
+		{"works until", k.GraceEndsAt},
+		{"uses", k.UsageCount},
+		{"last used", k.LastUsedAt},
+		{"from", k.LastUsedIP},
+		{"metadata", k.Metadata},
+		{"issued by", k.CreatedBy},
+		{"created", k.CreatedAt},
 	}, more...)...)
 }
 
@@ -273,8 +292,17 @@ func (c *keyVerifyCmd) Run(ctx context.Context, g *Globals) error {
 		return err
 	}
 	pairs := []pair{
-		{"outcome", v.Outcome}, {"key", v.KeyID}, {"name", v.KeyName}, {"tenant", v.TenantID}, {"slug", v.TenantSlug}, {"project", v.ProjectID},
-		{"product", v.Product}, {"environment", v.Environment}, {"scopes", v.Scopes}, {"metadata", v.Metadata}, {"expires", v.ExpiresAt},
+		{"outcome", v.Outcome},
+		{"key", v.KeyID},
+		{"name", v.KeyName},
+		{"tenant", v.TenantID},
+		{"slug", v.TenantSlug},
+		{"project", v.ProjectID},
+		{"product", v.Product},
+		{"environment", v.Environment},
+		{"scopes", v.Scopes},
+		{"metadata", v.Metadata},
+		{"expires", v.ExpiresAt},
 	}
 	if v.ReadOnly {
 		pairs = append(pairs, pair{"read only", v.ReadOnly})

@@ -17,7 +17,7 @@ import (
 )
 
 // APIKey is a tenant's API key, as far as it may be shown.
-type APIKey struct {
+type APIKey struct { //nolint:revive // its name in the OpenAPI document
 	ID            id.APIKey   `json:"id" example:"key_01jd3q8v6ze3nbq2m5xk7c9w4t"`
 	TenantID      id.Tenant   `json:"tenant_id"`
 	ProjectID     id.Project  `json:"project_id,omitzero" doc:"The project it is confined to; absent: all of the tenant's."`
@@ -169,7 +169,8 @@ func networks(list []string) ([]netip.Prefix, error) {
 	return out, f.Err()
 }
 
-type APIKeyPath struct {
+// KeyPath is embedded by the input of every operation on a key.
+type KeyPath struct {
 	Key id.APIKey `path:"key" doc:"Id of the key, not its token."`
 }
 
@@ -269,7 +270,7 @@ func (a *API) listAPIKeys(ctx context.Context, in *listAPIKeysInput) (*listed[AP
 
 type getAPIKeyInput struct {
 	TenantPath
-	APIKeyPath
+	KeyPath
 }
 
 func (a *API) getAPIKey(ctx context.Context, in *getAPIKeyInput) (*one[APIKey], error) {
@@ -289,7 +290,7 @@ func (a *API) oneAPIKey(k apikey.Key, err error) (*one[APIKey], error) {
 
 type updateAPIKeyInput struct {
 	TenantPath
-	APIKeyPath
+	KeyPath
 	Precondition
 	Body UpdateAPIKey
 }
@@ -322,7 +323,7 @@ func (a *API) updateAPIKey(ctx context.Context, in *updateAPIKeyInput) (*one[API
 
 type revokeAPIKeyInput struct {
 	TenantPath
-	APIKeyPath
+	KeyPath
 	ReasonBody
 }
 
@@ -336,7 +337,7 @@ func (a *API) revokeAPIKey(ctx context.Context, in *revokeAPIKeyInput) (*one[API
 
 type rotateAPIKeyInput struct {
 	TenantPath
-	APIKeyPath
+	KeyPath
 	Body RotateAPIKey
 }
 

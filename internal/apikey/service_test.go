@@ -221,7 +221,7 @@ func TestList(t *testing.T) {
 		"expired":         {apikey.Filter{State: apikey.Expired}, nil},
 		"prefix, last4":   {apikey.Filter{Prefix: live.Prefix, Last4: live.Last4}, []id.APIKey{live.ID}},
 		"prefix begins":   {apikey.Filter{Prefix: "ll_te"}, []id.APIKey{test.ID}},
-		"expiring before": {apikey.Filter{ExpiringBefore: ptr(soon.Add(time.Second))}, []id.APIKey{rotated.ID, expiring.ID}},
+		"expiring before": {apikey.Filter{ExpiringBefore: new(soon.Add(time.Second))}, []id.APIKey{rotated.ID, expiring.ID}},
 	} {
 		if got := list(tc.filter); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: got %v, want %v", name, got, tc.want)
@@ -407,7 +407,7 @@ func TestRotate(t *testing.T) {
 	}
 	_, _, err = w.keys.Rotate(w.ctx(), apikey.RotateParams{TenantID: w.tenant, ID: newest.ID})
 	wantCode(t, err, "api_key_disabled")
-	expired, _ := w.create(func(p *apikey.CreateParams) { p.ExpiresAt = ptr(w.clock.now().Add(1)) })
+	expired, _ := w.create(func(p *apikey.CreateParams) { p.ExpiresAt = new(w.clock.now().Add(1)) })
 	w.clock.advance(time.Second)
 	_, _, err = w.keys.Rotate(w.ctx(), apikey.RotateParams{TenantID: w.tenant, ID: expired.ID})
 	wantCode(t, err, "api_key_expired")

@@ -244,7 +244,7 @@ func selectProject(ctx context.Context, tx pg.Tx, project id.Project) (tenant id
 // same time don't deadlock. No trigger fires and no index changes.
 const addUsageSQL = `
 WITH used AS (
-	SELECT *
+	SELECT u.id, u.tenant_id, u.count, u.last, u.ip
 	FROM unnest(@keys::uuid[], @tenants::uuid[], @counts::bigint[], @lasts::timestamptz[], @ips::inet[])
 		AS u (id, tenant_id, count, last, ip)
 ), locked AS (

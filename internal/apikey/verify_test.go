@@ -182,7 +182,7 @@ func TestCheck_details(t *testing.T) {
 	sibling, stranger := w.newProject(w.tenant), w.newProject(w.newTenant(id.Tenant{}))
 	gone := w.newProject(w.tenant)
 	w.exec(`UPDATE tenant_projects SET status = 'archived', archived_at = NOW() WHERE id = $1`, gone)
-	_, any := w.create()
+	_, plain := w.create()
 	_, product := w.create(func(p *apikey.CreateParams) { p.Product, p.Scopes = w.product, []string{"renders:read"} })
 	_, project := w.create(func(p *apikey.CreateParams) { p.ProjectID = w.project })
 	_, test := w.create(func(p *apikey.CreateParams) { p.Environment = apikey.Test })
@@ -190,44 +190,44 @@ func TestCheck_details(t *testing.T) {
 	for i := range many {
 		many[i] = netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", i))
 	}
-	_, routed := w.create(func(p *apikey.CreateParams) { p.AllowedIPs = append(many, homes...) })
+	_, routed := w.create(func(p *apikey.CreateParams) { p.AllowedIPs = slices.Concat(many, homes) })
 	for name, tc := range map[string]struct {
 		p    apikey.VerifyParams
 		want apikey.Outcome
 	}{
-		"nothing asked":               {apikey.VerifyParams{Token: any}, apikey.Valid},
-		"no product, wrong scope":     {apikey.VerifyParams{Token: any, Scopes: []string{"other:x"}}, apikey.InsufficientScope},
-		"noun without its verb":       {apikey.VerifyParams{Token: any, Scopes: []string{"renders"}}, apikey.InsufficientScope},
-		"noun with a longer name":     {apikey.VerifyParams{Token: any, Scopes: []string{"rendersx:y"}}, apikey.InsufficientScope},
-		"below the noun":              {apikey.VerifyParams{Token: any, Scopes: []string{"renders:a:b"}}, apikey.Valid},
-		"one of two scopes":           {apikey.VerifyParams{Token: any, Scopes: []string{"renders:x", "projects:write"}}, apikey.InsufficientScope},
-		"entitled product":            {apikey.VerifyParams{Token: any, Product: other}, apikey.Valid},
-		"product that is not there":   {apikey.VerifyParams{Token: any, Product: "nothing"}, apikey.NotEntitled},
+		"nothing asked":               {apikey.VerifyParams{Token: plain}, apikey.Valid},
+		"no product, wrong scope":     {apikey.VerifyParams{Token: plain, Scopes: []string{"other:x"}}, apikey.InsufficientScope},
+		"noun without its verb":       {apikey.VerifyParams{Token: plain, Scopes: []string{"renders"}}, apikey.InsufficientScope},
+		"noun with a longer name":     {apikey.VerifyParams{Token: plain, Scopes: []string{"rendersx:y"}}, apikey.InsufficientScope},
+		"below the noun":              {apikey.VerifyParams{Token: plain, Scopes: []string{"renders:a:b"}}, apikey.Valid},
+		"one of two scopes":           {apikey.VerifyParams{Token: plain, Scopes: []string{"renders:x", "projects:write"}}, apikey.InsufficientScope},
+		"entitled product":            {apikey.VerifyParams{Token: plain, Product: other}, apikey.Valid},
+		"product that is not there":   {apikey.VerifyParams{Token: plain, Product: "nothing"}, apikey.NotEntitled},
 		"key's product":               {apikey.VerifyParams{Token: product, Product: w.product}, apikey.Valid},
 		"key's product unasked":       {apikey.VerifyParams{Token: product}, apikey.Valid},
 		"other product than the key":  {apikey.VerifyParams{Token: product, Product: other}, apikey.NotEntitled},
 		"key's project":               {apikey.VerifyParams{Token: project, Project: w.project}, apikey.Valid},
 		"other project than the key":  {apikey.VerifyParams{Token: project, Project: sibling}, apikey.InsufficientScope},
-		"tenant's project":            {apikey.VerifyParams{Token: any, Project: sibling}, apikey.Valid},
-		"archived project":            {apikey.VerifyParams{Token: any, Project: gone}, apikey.ProjectArchived},
-		"another tenant's project":    {apikey.VerifyParams{Token: any, Project: stranger}, apikey.InsufficientScope},
-		"no such project":             {apikey.VerifyParams{Token: any, Project: id.New[id.Project]()}, apikey.InsufficientScope},
+		"tenant's project":            {apikey.VerifyParams{Token: plain, Project: sibling}, apikey.Valid},
+		"archived project":            {apikey.VerifyParams{Token: plain, Project: gone}, apikey.ProjectArchived},
+		"another tenant's project":    {apikey.VerifyParams{Token: plain, Project: stranger}, apikey.InsufficientScope},
+		"no such project":             {apikey.VerifyParams{Token: plain, Project: id.New[id.Project]()}, apikey.InsufficientScope},
 		"test key where live":         {apikey.VerifyParams{Token: test, Environment: apikey.Live}, apikey.EnvironmentMismatch},
 		"test key where test":         {apikey.VerifyParams{Token: test, Environment: apikey.Test}, apikey.Valid},
 		"address on a long list":      {apikey.VerifyParams{Token: routed, IP: netip.MustParseAddr("10.19.1.2")}, apikey.Valid},
 		"v6 with zone on a long list": {apikey.VerifyParams{Token: routed, IP: netip.MustParseAddr("2001:db8::1%eth0")}, apikey.Valid},
 		"address off a long list":     {apikey.VerifyParams{Token: routed, IP: away}, apikey.IPNotAllowed},
 		"unknown address":             {apikey.VerifyParams{Token: routed}, apikey.IPNotAllowed},
-		"unknown address, no list":    {apikey.VerifyParams{Token: any}, apikey.Valid},
+		"unknown address, no list":    {apikey.VerifyParams{Token: plain}, apikey.Valid},
 	} {
 		if got := w.check(tc.p).Outcome; got != tc.want {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
 		}
 	}
 	for name, p := range map[string]apikey.VerifyParams{
-		"scopes":      {Token: any, Scopes: []string{"renders:*"}},
-		"environment": {Token: any, Environment: "prod"},
-		"cost":        {Token: any, Cost: -1},
+		"scopes":      {Token: plain, Scopes: []string{"renders:*"}},
+		"environment": {Token: plain, Environment: "prod"},
+		"cost":        {Token: plain, Cost: -1},
 	} {
 		_, err := w.verifier.Check(t.Context(), &p)
 		wantCode(t, err, "invalid_request")
@@ -435,23 +435,39 @@ func TestApply(t *testing.T) {
 		undo string
 		want apikey.Outcome
 	}{
-		"key": {func() { w.exec(`UPDATE api_keys SET scopes = '{}' WHERE id = $1`, k.ID) }, tenant("api_key", k.ID.UUID()),
-			`UPDATE api_keys SET scopes = '{renders:*}'`, apikey.InsufficientScope},
-		"key, by its type id": {func() { w.exec(`UPDATE api_keys SET is_active = FALSE WHERE id = $1`, k.ID) }, tenant("api_key", k.ID.String()),
-			`UPDATE api_keys SET is_active = TRUE`, apikey.KeyDisabled},
-		"all keys of the tenant": {func() { w.exec(`UPDATE api_keys SET is_active = FALSE WHERE id = $1`, k.ID) }, tenant("api_key", ""),
-			`UPDATE api_keys SET is_active = TRUE`, apikey.KeyDisabled},
-		"tenant": {func() { w.setStatus(w.tenant, "suspended") }, tenant("tenant", w.tenant.UUID()),
-			`UPDATE tenants SET status = 'active'`, apikey.TenantSuspended},
+		"key": {
+			func() { w.exec(`UPDATE api_keys SET scopes = '{}' WHERE id = $1`, k.ID) }, tenant("api_key", k.ID.UUID()),
+			`UPDATE api_keys SET scopes = '{renders:*}'`, apikey.InsufficientScope,
+		},
+		"key, by its type id": {
+			func() { w.exec(`UPDATE api_keys SET is_active = FALSE WHERE id = $1`, k.ID) }, tenant("api_key", k.ID.String()),
+			`UPDATE api_keys SET is_active = TRUE`, apikey.KeyDisabled,
+		},
+		"all keys of the tenant": {
+			func() { w.exec(`UPDATE api_keys SET is_active = FALSE WHERE id = $1`, k.ID) }, tenant("api_key", ""),
+			`UPDATE api_keys SET is_active = TRUE`, apikey.KeyDisabled,
+		},
+		"tenant": {
+			func() { w.setStatus(w.tenant, "suspended") }, tenant("tenant", w.tenant.UUID()),
+			`UPDATE tenants SET status = 'active'`, apikey.TenantSuspended,
+		},
 		"project": {func() {
 			w.exec(`UPDATE tenant_projects SET status = 'archived', archived_at = NOW() WHERE id = $1`, w.project)
 		}, tenant("project", w.project.UUID()), `UPDATE tenant_projects SET status = 'active', archived_at = NULL`, apikey.ProjectArchived},
-		"entitlement": {func() { w.exec(`UPDATE tenant_products SET enabled = FALSE WHERE tenant_id = $1`, w.tenant) },
-			tenant("entitlement", w.product), `UPDATE tenant_products SET enabled = TRUE`, apikey.NotEntitled},
-		"catalogue": {func() { w.exec(`UPDATE tenant_products SET enabled = FALSE WHERE tenant_id = $1`, w.tenant) },
-			[]changefeed.Change{{Kind: "catalog"}}, `UPDATE tenant_products SET enabled = TRUE`, apikey.NotEntitled},
-		"everything of a kind": {func() { w.setStatus(w.tenant, "suspended") }, []changefeed.Change{{Kind: "tenant"}},
-			`UPDATE tenants SET status = 'active'`, apikey.TenantSuspended},
+		"entitlement": {
+			func() { w.exec(`UPDATE tenant_products SET enabled = FALSE WHERE tenant_id = $1`, w.tenant) },
+			tenant("entitlement", w.product), `UPDATE tenant_products SET enabled = TRUE`, apikey.NotEntitled,
+		},
+		"catalogue": {
+			func() { w.exec(`UPDATE tenant_products SET enabled = FALSE WHERE tenant_id = $1`, w.tenant) },
+			[]changefeed.Change{{Kind: "catalog"}},
+			`UPDATE tenant_products SET enabled = TRUE`, apikey.NotEntitled,
+		},
+		"everything of a kind": {
+			func() { w.setStatus(w.tenant, "suspended") },
+			[]changefeed.Change{{Kind: "tenant"}},
+			`UPDATE tenants SET status = 'active'`, apikey.TenantSuspended,
+		},
 	} {
 		if o := w.check(p).Outcome; o != apikey.Valid {
 			t.Fatalf("%s: before: %s", name, o)

@@ -212,5 +212,3 @@ func count[T any](t testing.TB, db *pg.DB, sql string, args ...any) T {
 	}
 	return n
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -16,8 +17,8 @@ func clientIP(peer string, forwarded []string, trusted []netip.Prefix) netip.Add
 		return netip.Addr{}
 	}
 	found := netip.Addr{}
-	for i := len(forwarded) - 1; i >= 0; i-- {
-		rest, more := forwarded[i], true
+	for _, rest := range slices.Backward(forwarded) {
+		more := true
 		for more {
 			var hop string
 			if comma := strings.LastIndexByte(rest, ','); comma >= 0 {

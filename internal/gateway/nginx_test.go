@@ -57,7 +57,7 @@ func startNginx(t *testing.T, landlord, backend string) string {
 		}
 		config = strings.Replace(config, from, to, 1)
 	}
-	dir, err := os.MkdirTemp("", "landlord-nginx") // t.TempDir's parent is closed to other users
+	dir, err := os.MkdirTemp("", "landlord-nginx") //nolint:usetesting // t.TempDir's parent is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,9 +277,13 @@ func TestNginx_forReal(t *testing.T) {
 		status, method, path string
 		want                 int
 	}{
-		{"frozen", "GET", "/renders", 200}, {"frozen", "POST", "/renders", 403},
-		{"frozen", "GET", "/else", 200}, {"frozen", "PUT", "/else", 403},
-		{"suspended", "GET", "/renders", 403}, {"archived", "GET", "/renders", 403}, {"active", "POST", "/renders", 200},
+		{"frozen", "GET", "/renders", 200},
+		{"frozen", "POST", "/renders", 403},
+		{"frozen", "GET", "/else", 200},
+		{"frozen", "PUT", "/else", 403},
+		{"suspended", "GET", "/renders", 403},
+		{"archived", "GET", "/renders", 403},
+		{"active", "POST", "/renders", 200},
 	} {
 		w.status(tc.status)
 		resp, seen := do(tc.method, tc.path, "", bearer(token)...)
