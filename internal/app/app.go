@@ -193,6 +193,10 @@ func (a *App) settle(ctx context.Context) {
 // Bootstrap makes the first owner and returns his token. With recovery it gives
 // a new token although there is an owner.
 func (a *App) Bootstrap(ctx context.Context, email, name string, recovery bool) (string, error) {
+	// Mostly nothing has served on this database yet, and its audit log has no place for this.
+	if err := a.ensurePartitions(ctx); err != nil {
+		return "", err
+	}
 	_, issued, err := a.operators.Bootstrap(ctx, operator.BootstrapParams{Email: email, Name: name, ForceRecover: recovery})
 	if err != nil {
 		return "", err
