@@ -69,8 +69,9 @@ var rooms = map[string]layer{
 	"telemetry":   ground,
 	"worker":      ground,
 
-	"apptest": testHelper,
-	"pgtest":  testHelper,
+	"apptest":   testHelper,
+	"pgtest":    testHelper,
+	"redistest": testHelper,
 
 	"/client":     outside,
 	"/examples":   outside,
@@ -115,6 +116,11 @@ var libraries = []struct {
 				slices.Contains([]string{"pg", "changefeed", "pgtest", "embeddedpg", "/migrations", "/cmd/migrate"}, f.room)
 		},
 		"only pg, changefeed, the database's helpers, sql.go files and the migrator import the driver",
+	},
+	{
+		"github.com/redis/go-redis",
+		func(f goFile) bool { return f.room == "ratelimit" },
+		"only ratelimit imports Redis's client",
 	},
 	{
 		"html/template",

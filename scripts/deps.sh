@@ -5,7 +5,8 @@
 # landlord and its tests run servers of their own.
 #
 #   scripts/deps.sh postgres   for `make dev`: PostgreSQL's server programs, 15 or newer
-#   scripts/deps.sh test       for the tests: that, nginx, curl, jq and the race detector's C compiler
+#   scripts/deps.sh test       for the tests: that, nginx, Redis, curl, jq and the race
+#                              detector's C compiler
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,6 +44,7 @@ case ${1:-} in
 postgres) ;;
 test)
 	have nginx || missing+=(nginx)
+	have redis-server || missing+=(redis-server)
 	have curl || missing+=(curl ca-certificates)
 	have jq || missing+=(jq)
 	have cc gcc clang || missing+=(gcc libc6-dev)
@@ -60,10 +62,10 @@ by_hand() {
 	local names=" ${missing[*]} " sudo=""
 	if ((EUID != 0)) && [[ $1 != brew ]]; then sudo="sudo "; fi
 	case $1 in
-	brew) names=${names/ postgresql / postgresql@17 } names=${names/ gcc libc6-dev / gcc } ;;
-	apk) names=${names/ postgresql / postgresql postgresql-contrib } names=${names/ gcc libc6-dev / gcc musl-dev } ;;
-	pacman) names=${names/ gcc libc6-dev / gcc } ;;
-	dnf | zypper) names=${names/ postgresql / postgresql-server postgresql-contrib } names=${names/ gcc libc6-dev / gcc glibc-devel } ;;
+	brew) names=${names/ postgresql / postgresql@17 } names=${names/ redis-server / redis } names=${names/ gcc libc6-dev / gcc } ;;
+	apk) names=${names/ postgresql / postgresql postgresql-contrib } names=${names/ redis-server / redis } names=${names/ gcc libc6-dev / gcc musl-dev } ;;
+	pacman) names=${names/ redis-server / valkey } names=${names/ gcc libc6-dev / gcc } ;;
+	dnf | zypper) names=${names/ postgresql / postgresql-server postgresql-contrib } names=${names/ redis-server / redis } names=${names/ gcc libc6-dev / gcc glibc-devel } ;;
 	esac
 	echo "$sudo$*${names%" "}"
 }
@@ -117,9 +119,11 @@ if ((${#packages[@]})); then
 		fi
 		get() { apt-get -o DPkg::Lock::Timeout=120 -qq -y --no-install-recommends install "$@" >/dev/null; }
 		get "$@" 2>/dev/null || { apt-get -qq update && get "$@"; }
-		case " $* " in *" nginx "*)
-			if [ -d /run/systemd/system ]; then systemctl --quiet disable nginx; fi
-		esac
+		for name in nginx redis-server; do
+			case " $* " in *" $name "*)
+				if [ -d /run/systemd/system ]; then systemctl --quiet disable "$name"; fi
+			esac
+		done
 	ROOT
 fi
 if ! have_postgres; then

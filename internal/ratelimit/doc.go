@@ -1,4 +1,5 @@
-// Package ratelimit limits how often something may happen, exactly, in this process.
+// Package ratelimit limits how often something may happen, exactly: in this process (Limiter), or over all replicas through
+// Redis (Shared).
 //
 // It is GCRA: a key's whole state is one time, the theoretical arrival time (TAT), at which its bucket will be full again.
 // A request of cost c moves the TAT c emission intervals ahead, and is allowed when that leaves it no further than a
@@ -21,5 +22,13 @@
 // stepping back empties a bucket at worst, and never gives more or locks a key out for longer than a bucket takes to
 // fill.
 //
-// It reads and writes nothing outside the process. Limits shared by replicas are another implementation's matter.
+// # Through Redis
+//
+// A Shared makes the same decisions in a Lua script, one round trip each, by Redis's clock, on keys that expire when their
+// buckets are full. It is never in the way: when Redis is away, slow, full or a replica, the decision is made in this process
+// instead, and tells so (Status, Counts, a line in the log a change). Each way it errs is bounded: a replica that lost Redis
+// grants a key at most its whole rate, from where its bucket stood; when Redis is back, what was spent meanwhile is
+// forgotten, at most a bucket for each key. A decision that timed out may have been made in Redis too: it is stricter then.
+//
+// Limiter reads and writes nothing outside the process; Shared writes only Redis keys that begin with "landlord:limit:".
 package ratelimit

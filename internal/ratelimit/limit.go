@@ -106,6 +106,35 @@ func decide(now, tat int64, l Limit, cost int64) (d Decision, next int64) {
 	return d, next
 }
 
+// decideAll decides on requests that pass together or not at all, and returns whether they pass. tat gives the stored TAT of
+// a request's key. When they pass and it isn't a peek, the decisions say what is left after spending, and each key's last one
+// is what to store; otherwise they say what is left unspent.
+func decideAll[K comparable](now int64, requests []Request[K], decisions []Decision, peek bool, tat func(i int) int64) bool {
+	all := true
+	for i := range requests {
+		from, again := int64(0), false
+		for j := i - 1; j >= 0 && !again; j-- { // from where an earlier one of the same key leaves it
+			if again = requests[j].Key == requests[i].Key; again {
+				from = now + int64(decisions[j].ResetAfter)
+			}
+		}
+		if !again {
+			from = tat(i)
+		}
+		decisions[i], _ = decide(now, from, requests[i].Limit, requests[i].Cost)
+		all = all && decisions[i].Allowed
+	}
+	if all && !peek {
+		return true
+	}
+	for i := range requests {
+		d, _ := decide(now, tat(i), requests[i].Limit, 0)
+		d.Allowed, d.RetryAfter = decisions[i].Allowed, decisions[i].RetryAfter
+		decisions[i] = d
+	}
+	return all
+}
+
 // seconds rounds up to whole seconds, as header fields want them.
 func seconds(d time.Duration) int64 {
 	if d > math.MaxInt64-time.Second {

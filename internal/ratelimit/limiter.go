@@ -97,6 +97,15 @@ type Request[K comparable] struct {
 //
 // It is one step: no other request sees some of them spent.
 func (l *Limiter[K]) AllowAll(now time.Time, requests []Request[K], decisions []Decision) bool {
+	return l.all(now, requests, decisions, false)
+}
+
+// PeekAll is AllowAll without spending: it returns what AllowAll would, and the decisions say what is left now.
+func (l *Limiter[K]) PeekAll(now time.Time, requests []Request[K], decisions []Decision) bool {
+	return l.all(now, requests, decisions, true)
+}
+
+func (l *Limiter[K]) all(now time.Time, requests []Request[K], decisions []Decision, peek bool) bool {
 	decisions = decisions[:len(requests)] // panics early when too short, before anything is locked
 	t := l.nanos(now)
 	var set uint64
@@ -112,45 +121,44 @@ func (l *Limiter[K]) AllowAll(now time.Time, requests []Request[K], decisions []
 		}
 	}()
 
-	all := true
-	for i := range requests {
-		d, _ := decide(t, l.pending(t, requests, decisions, i), requests[i].Limit, requests[i].Cost)
-		decisions[i] = d
-		all = all && d.Allowed
-	}
-	if all {
-		for i, r := range requests {
-			if r.Cost > 0 {
-				s := &l.shards[l.shardOf(r.Key)]
-				_, known := s.tats[r.Key]
-				l.put(s, t, r.Key, t+int64(decisions[i].ResetAfter), known)
-			}
-		}
-		return true
+	all := decideAll(t, requests, decisions, peek, func(i int) int64 { return l.tat(t, requests[i].Key) })
+	if !all || peek {
+		return all
 	}
 	for i, r := range requests {
-		if decisions[i].Allowed {
-			tat, ok := l.shards[l.shardOf(r.Key)].tats[r.Key]
-			if !ok {
-				tat = t
-			}
-			decisions[i], _ = decide(t, tat, r.Limit, 0)
+		if r.Cost > 0 {
+			s := &l.shards[l.shardOf(r.Key)]
+			_, known := s.tats[r.Key]
+			l.put(s, t, r.Key, t+int64(decisions[i].ResetAfter), known)
 		}
 	}
-	return false
+	return true
 }
 
-// pending is the TAT that request i starts from: where an earlier request of the same call left it, else the stored one.
-func (l *Limiter[K]) pending(t int64, requests []Request[K], decisions []Decision, i int) int64 {
-	for j := i - 1; j >= 0; j-- {
-		if requests[j].Key == requests[i].Key {
-			return t + int64(decisions[j].ResetAfter)
+// follow notes what was decided elsewhere for requests, so that this limiter can go on from there. A bucket is never made
+// fuller by it: decisions that were made in one order may be noted in another.
+func (l *Limiter[K]) follow(now time.Time, requests []Request[K], decisions []Decision) {
+	t := l.nanos(now)
+	for i := range requests {
+		reset := int64(decisions[i].ResetAfter)
+		if reset <= 0 {
+			continue
 		}
+		s := &l.shards[l.shardOf(requests[i].Key)]
+		s.mu.Lock()
+		if tat, known := s.tats[requests[i].Key]; !known || tat < t+reset {
+			l.put(s, t, requests[i].Key, t+reset, known)
+		}
+		s.mu.Unlock()
 	}
-	if tat, ok := l.shards[l.shardOf(requests[i].Key)].tats[requests[i].Key]; ok {
+}
+
+// tat is the stored TAT of a key whose shard is locked.
+func (l *Limiter[K]) tat(now int64, key K) int64 {
+	if tat, ok := l.shards[l.shardOf(key)].tats[key]; ok {
 		return tat
 	}
-	return t
+	return now
 }
 
 // Sweep forgets every key whose bucket is full, and returns how many are left. Allow sweeps a shard itself whenever its
