@@ -25,6 +25,8 @@ type serverFlags struct {
 	LogFormat       string        `help:"How to log: ${enum}." env:"LANDLORD_LOG_FORMAT" enum:"json, text" default:"json"`
 	LogLevel        string        `help:"What to log: ${enum}." env:"LANDLORD_LOG_LEVEL" enum:"debug, info, warn, error" default:"info"`
 	MaxConns        int32         `help:"Largest number of database connections; 0 lets the driver choose." env:"LANDLORD_MAX_CONNS" default:"0" placeholder:"N"`
+	RedisURL        string        `help:"Redis through which replicas share rate limits: redis://, rediss://, unix:// or, of a cluster, redis-cluster:// and rediss-cluster://. Without it each replica keeps its own." env:"LANDLORD_REDIS_URL" name:"redis-url" placeholder:"URL"`
+	RedisTimeout    time.Duration `help:"How long a rate limit waits for Redis before the replica decides alone." env:"LANDLORD_REDIS_TIMEOUT" default:"50ms" placeholder:"DURATION"`
 	OIDCIssuer      string        `help:"OIDC issuer whose JWTs are credentials, exactly as in their iss claim." env:"LANDLORD_OIDC_ISSUER" name:"oidc-issuer" placeholder:"URL"`
 	OIDCAudience    string        `help:"Audience that those JWTs must name." env:"LANDLORD_OIDC_AUDIENCE" name:"oidc-audience" placeholder:"AUDIENCE"`
 	OIDCOrgClaim    string        `help:"Claim that makes a JWT a tenant's: its id, slug or external id." env:"LANDLORD_OIDC_ORGANIZATION_CLAIM" name:"oidc-organization-claim" default:"org_id" placeholder:"CLAIM"`
@@ -36,6 +38,7 @@ type serverFlags struct {
 func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL string) (app.Config, error) {
 	cfg := app.Config{
 		DatabaseURL: databaseURL, MaxConns: f.MaxConns,
+		RedisURL: f.RedisURL, RedisTimeout: f.RedisTimeout,
 		Listen: f.Listen, PrivateListen: f.PrivateListen,
 		Keys: keys, KeyBrand: f.KeyBrand,
 		TokenLimits: operator.Limits{DefaultTTL: time.Duration(f.TokenTTL), MaxTTL: time.Duration(f.TokenMaxTTL)},

@@ -40,7 +40,7 @@ func (v *Verifier) Authenticate(ctx context.Context, token string) (access.Princ
 	if !e.networks.allow(from) {
 		return none, fault.New(fault.Forbidden, "ip_not_allowed", "The key does not work from this address.")
 	}
-	if d := v.limiter.Allow(now, e.id, e.limit, 1); !d.Allowed {
+	if d := v.spend(ctx, now, e, 1, false); !d.Allowed {
 		f := fault.New(fault.RateLimited, "rate_limited", "The key's rate limit is used up.")
 		f.RetryAfter = d.RetryAfter
 		return none, f

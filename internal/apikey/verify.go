@@ -108,10 +108,11 @@ type VerifierConfig struct {
 	UsageLimit UsageLimit
 	// CacheBytes bounds the memory of known keys; 0 is 256 MiB.
 	CacheBytes uint64
-	// Limiter may be shared with others; nil makes one.
-	Limiter *ratelimit.Limiter[id.APIKey]
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Shared keeps the rate limits of all replicas together; nil keeps this
+	// replica's own.
+	Shared *ratelimit.Shared[Bucket]
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 const (
@@ -136,7 +137,8 @@ type Verifier struct {
 	ring    *secret.Keyring
 	fresh   func() bool
 	limit   UsageLimit
-	limiter *ratelimit.Limiter[id.APIKey]
+	limiter *ratelimit.Limiter[Bucket]
+	shared  *ratelimit.Shared[Bucket] // or nil
 	now     func() time.Time
 	log     *slog.Logger
 
@@ -200,14 +202,12 @@ func NewVerifier(db *pg.DB, ring *secret.Keyring, c VerifierConfig) *Verifier {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.Limiter == nil {
-		c.Limiter = ratelimit.New[id.APIKey](0)
-	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = defaultCacheBytes
 	}
 	return &Verifier{
-		db: db, ring: ring, fresh: c.Fresh, within: c.Within, limit: c.UsageLimit, limiter: c.Limiter, now: c.Now, log: c.Log,
+		db: db, ring: ring, fresh: c.Fresh, within: c.Within, limit: c.UsageLimit, limiter: ratelimit.New[Bucket](0), shared: c.Shared,
+		now: c.Now, log: c.Log,
 		gens: &generations{}, lookups: make(chan struct{}, lookupsOf(db.Stat().MaxConns())),
 		entries: otter.Must(&otter.Options[secret.Sum, *entry]{
 			MaximumWeight:    c.CacheBytes,
@@ -309,12 +309,7 @@ func (v *Verifier) judge(ctx context.Context, e *entry, p *VerifyParams, now tim
 		return InsufficientScope, nil
 	}
 	cost := max(p.Cost, 1)
-	if p.Peek {
-		a.Limit = v.limiter.Peek(now, e.id, e.limit, cost)
-	} else {
-		a.Limit = v.limiter.Allow(now, e.id, e.limit, cost)
-	}
-	if !a.Limit.Allowed {
+	if a.Limit = v.spend(ctx, now, e, cost, p.Peek); !a.Limit.Allowed {
 		return RateLimited, nil
 	}
 	if v.limit != nil && !p.Peek {

@@ -26,6 +26,7 @@ import (
 	"github.com/landlordhq/landlord/internal/operator"
 	"github.com/landlordhq/landlord/internal/pg"
 	"github.com/landlordhq/landlord/internal/project"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 	"github.com/landlordhq/landlord/internal/telemetry"
 	"github.com/landlordhq/landlord/internal/tenant"
 	"github.com/landlordhq/landlord/internal/worker"
@@ -47,6 +48,7 @@ type App struct {
 	tenants     *tenant.Service
 	projects    *project.Service
 	grants      *entitlement.Service
+	limits      *ratelimit.Shared[apikey.Bucket] // nil without Redis
 	verifier    *apikey.Verifier
 	keys        *apikey.Service
 	gateway     *gateway.Gateway
@@ -101,7 +103,12 @@ func (a *App) compose() error {
 	a.projects = project.New(a.db, project.WithClock(a.cfg.Now))
 	a.tenants = tenant.New(a.db, a.provision, tenant.WithClock(a.cfg.Now))
 	a.operators = operator.New(a.db, a.cfg.Keys, a.operatorOptions()...)
-	a.verifier = apikey.NewVerifier(a.db, a.cfg.Keys, apikey.VerifierConfig{Fresh: a.fresh, Within: a.tenants.Within, Now: a.cfg.Now, Log: a.log})
+	if err := a.openLimits(); err != nil {
+		return err
+	}
+	a.verifier = apikey.NewVerifier(a.db, a.cfg.Keys, apikey.VerifierConfig{
+		Fresh: a.fresh, Within: a.tenants.Within, Shared: a.limits, Now: a.cfg.Now, Log: a.log,
+	})
 	keys, err := apikey.New(a.db, a.cfg.Keys, apikey.Config{Brand: a.cfg.KeyBrand, Verifier: a.verifier, Now: a.cfg.Now})
 	if err != nil {
 		return err
@@ -310,6 +317,9 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	if err := a.catalog.Seed(ctx); err != nil {
 		return err
+	}
+	if a.limits != nil {
+		a.limits.Start(ctx)
 	}
 	a.feed.Start(context.WithoutCancel(ctx))
 	a.closers = append(a.closers, func(context.Context) { a.feed.Close() })

@@ -18,6 +18,11 @@ type Config struct {
 	Listen        string // public: API, console, portal
 	PrivateListen string // private: gateways, metrics, health, pprof
 
+	// RedisURL is where replicas share rate limits (ratelimit.SharedConfig.URL says its forms); "" leaves each replica
+	// its own. RedisTimeout is the longest a decision waits for it; 0 is ratelimit.DefaultTimeout.
+	RedisURL     string
+	RedisTimeout time.Duration
+
 	Keys     *secret.Keyring
 	KeyBrand string // first part of an API key: BRAND_live_…; "" is the default
 

@@ -39,6 +39,12 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 	if !a.fresh() {
 		fail("change_feed", "behind")
 	}
+	if a.limits != nil { // no reason to send the callers elsewhere
+		checks["rate_limits"] = "shared"
+		if !a.limits.Status().Shared {
+			checks["rate_limits"] = "local, redis is away"
+		}
+	}
 	writeHealth(w, status, checks)
 }
 

@@ -397,6 +397,21 @@ func TestShared_starting(t *testing.T) {
 	until(t, "found", func() bool { return s.Status().Shared })
 }
 
+// The permissions that docs/install.md names are enough.
+func TestShared_permissions(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := client(t, server.URL())
+	err := c.Do(t.Context(), "ACL", "SETUSER", "landlord", "on", ">secret", "+eval", "+evalsha", "+time", "+mget", "+set", "~landlord:limit:*").Err()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startShared(t, strings.Replace(server.URL(), "unix://", "unix://landlord:secret@", 1))
+	if s.allow(t, bucket{"t", "k"}, PerMinute(1), 1); s.Counts() != (Counts{Shared: 1}) {
+		t.Errorf("%+v: %v", s.Counts(), s.Status().Err)
+	}
+}
+
 // In a cluster, what belongs together is on one node.
 func TestShared_cluster(t *testing.T) {
 	t.Parallel()
