@@ -57,13 +57,10 @@ var remark = regexp.MustCompile(`^<!-- (not run|refused): (.+) -->$`)
 // shellBlocks finds the blocks of a page.
 func shellBlocks(page string) (blocks []block) {
 	lines := strings.Split(page, "\n")
+	closed := func(i int) bool { return i >= len(lines) || strings.TrimSpace(lines[i]) == "```" }
 	for i := 0; i < len(lines); i++ {
 		fence := strings.TrimSpace(lines[i])
-		if fence != "```sh" {
-			if strings.HasPrefix(fence, "```") { // another language: on to its end
-				for i++; i < len(lines) && !strings.HasPrefix(strings.TrimSpace(lines[i]), "```"); i++ {
-				}
-			}
+		if !strings.HasPrefix(fence, "```") {
 			continue
 		}
 		b := block{line: i + 2}
@@ -74,10 +71,12 @@ func shellBlocks(page string) (blocks []block) {
 				b.notRun = m[2]
 			}
 		}
-		for i++; i < len(lines) && strings.TrimSpace(lines[i]) != "```"; i++ {
+		for i++; !closed(i); i++ {
 			b.text += lines[i] + "\n"
 		}
-		blocks = append(blocks, b)
+		if fence == "```sh" {
+			blocks = append(blocks, b)
+		}
 	}
 	return blocks
 }
@@ -110,7 +109,7 @@ func pages(t *testing.T) []string {
 
 func readPage(t *testing.T, name string) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(repository, name)) //nolint:gosec // a page of ours
+	b, err := os.ReadFile(filepath.Join(repository, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +221,7 @@ func (w *devWorld) runBlocks(t *testing.T, page string, blocks []block) {
 	script = strings.NewReplacer("http://127.0.0.1:8080", w.public, "http://127.0.0.1:8081", w.private).Replace(script)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // takes a second or two; machines are shared
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", script) //nolint:gosec // the page's own text
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = w.dir
 	cmd.Env = []string{
 		"PATH=" + filepath.Join(w.dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + t.TempDir(),
@@ -353,9 +352,10 @@ func anchors(page string) map[string]bool {
 // awaited are pages that others link to already, and that are being written.
 var awaited = map[string]bool{"docs/performance.md": true, "docs/reliability.md": true}
 
-// Links between the pages lead somewhere.
+// Links between the pages lead somewhere, and to every page.
 func TestDocs_linksResolve(t *testing.T) {
 	t.Parallel()
+	linked := map[string]bool{"README.md": true}
 	for _, page := range pages(t) {
 		text := readPage(t, page)
 		for _, m := range links.FindAllStringSubmatch(inline.ReplaceAllString(fences.ReplaceAllString(text, ""), ""), -1) {
@@ -366,6 +366,7 @@ func TestDocs_linksResolve(t *testing.T) {
 			target := page
 			if file != "" {
 				target = filepath.Join(filepath.Dir(page), file)
+				linked[filepath.ToSlash(target)] = true
 			}
 			if _, err := os.Stat(filepath.Join(repository, target)); err != nil && !awaited[filepath.ToSlash(target)] {
 				t.Errorf("%s: nothing is at %s", page, m[1])
@@ -376,6 +377,11 @@ func TestDocs_linksResolve(t *testing.T) {
 			if anchor != "" && strings.HasSuffix(target, ".md") && !anchors(readPage(t, target))[anchor] {
 				t.Errorf("%s: no heading is at %s", page, m[1])
 			}
+		}
+	}
+	for _, page := range pages(t) {
+		if !linked[page] {
+			t.Errorf("%s: no page links to it", page)
 		}
 	}
 }

@@ -25,8 +25,8 @@ type APIKey struct { //nolint:revive // its name in the OpenAPI document
 	Environment   string      `json:"environment" enum:"live,test"`
 	Name          string      `json:"name" example:"Production server"`
 	Description   string      `json:"description,omitempty"`
-	Prefix        string      `json:"prefix" example:"ll_live_1VqX" doc:"How the token begins, and"`
-	Last4         string      `json:"last4" example:"9aZx" doc:"how it ends, to tell it from others."`
+	Prefix        string      `json:"prefix" example:"ll_live_1VqX" doc:"How the token begins: enough to tell it from others, too little to use it."`
+	Last4         string      `json:"last4" example:"9aZx" doc:"How the token ends."`
 	Scopes        []string    `json:"scopes" example:"[\"renders:*\"]"`
 	AllowedIPs    []string    `json:"allowed_ips" doc:"Networks it works from; none: from everywhere."`
 	RateLimitRPM  int         `json:"rate_limit_rpm" doc:"Requests a minute, all of which may come at once."`

@@ -122,18 +122,18 @@ type CreateTenant struct {
 	Status      string     `json:"status,omitempty" enum:"demo,trial,active" doc:"How the tenant starts. Left out, the plan's trial days decide. The platform's to give."`
 	TrialEndsAt *time.Time `json:"trial_ends_at,omitempty" doc:"Starts the tenant in trial until then. The platform's to give."`
 
-	ExternalID       string   `json:"external_id,omitempty" maxLength:"200" doc:"The platform's to give, like the next two."`
-	ERPCustomerID    string   `json:"erp_customer_id,omitempty" maxLength:"200"`
-	StripeCustomerID string   `json:"stripe_cust_id,omitempty" maxLength:"200"`
+	ExternalID       string   `json:"external_id,omitempty" maxLength:"200" doc:"The platform's own id for the tenant; unique. The platform's to give."`
+	ERPCustomerID    string   `json:"erp_customer_id,omitempty" maxLength:"200" doc:"Customer in the ERP; unique. The platform's to give."`
+	StripeCustomerID string   `json:"stripe_cust_id,omitempty" maxLength:"200" doc:"Customer in Stripe; unique. The platform's to give."`
 	ContactName      string   `json:"contact_name,omitempty" maxLength:"200"`
 	ContactEmail     string   `json:"contact_email,omitempty" maxLength:"254"`
 	ContactPhone     string   `json:"contact_phone,omitempty" maxLength:"50"`
-	BillingEmail     string   `json:"billing_email,omitempty" maxLength:"254"`
-	AllowedOrigins   []string `json:"allowed_origins,omitempty" maxItems:"50" example:"https://app.acme.example"`
+	BillingEmail     string   `json:"billing_email,omitempty" maxLength:"254" doc:"Where bills go."`
+	AllowedOrigins   []string `json:"allowed_origins,omitempty" maxItems:"50" example:"https://app.acme.example" doc:"Web origins that may call the platform from a browser for this tenant (CORS)."`
 	Metadata         Metadata `json:"metadata,omitempty" doc:"Your own data, at most 50 keys and 16 KiB."`
-	ContractStart    *Date    `json:"contract_start,omitempty" doc:"The platform's to give, like the next two."`
-	ContractEnd      *Date    `json:"contract_end,omitempty"`
-	SalesOwner       string   `json:"sales_owner,omitempty" maxLength:"200"`
+	ContractStart    *Date    `json:"contract_start,omitempty" doc:"First day of the contract. The platform's to give."`
+	ContractEnd      *Date    `json:"contract_end,omitempty" doc:"Last day of the contract; the tenant freezes when it is over, UTC. The platform's to give."`
+	SalesOwner       string   `json:"sales_owner,omitempty" maxLength:"200" doc:"Who of the platform's people looks after the tenant. The platform's to give."`
 }
 
 // UpdateTenant changes a tenant; absent fields stay, null clears.
@@ -142,19 +142,19 @@ type UpdateTenant struct {
 	Slug             Required[string] `json:"slug,omitzero" doc:"The platform's to change: it is in URLs."`
 	Kind             Required[string] `json:"kind,omitzero" enum:"customer,demo,internal,reseller,enterprise"`
 	Plan             Required[string] `json:"plan,omitzero" doc:"Gives the tenant what the new plan says. Not by its own credential."`
-	ExternalID       Opt[string]      `json:"external_id,omitzero" maxLength:"200"`
-	ERPCustomerID    Opt[string]      `json:"erp_customer_id,omitzero" maxLength:"200"`
-	StripeCustomerID Opt[string]      `json:"stripe_cust_id,omitzero" maxLength:"200"`
+	ExternalID       Opt[string]      `json:"external_id,omitzero" maxLength:"200" doc:"The platform's to change."`
+	ERPCustomerID    Opt[string]      `json:"erp_customer_id,omitzero" maxLength:"200" doc:"The platform's to change."`
+	StripeCustomerID Opt[string]      `json:"stripe_cust_id,omitzero" maxLength:"200" doc:"The platform's to change."`
 	ContactName      Opt[string]      `json:"contact_name,omitzero" maxLength:"200"`
 	ContactEmail     Opt[string]      `json:"contact_email,omitzero" maxLength:"254"`
 	ContactPhone     Opt[string]      `json:"contact_phone,omitzero" maxLength:"50"`
 	BillingEmail     Opt[string]      `json:"billing_email,omitzero" maxLength:"254"`
 	AllowedOrigins   Opt[[]string]    `json:"allowed_origins,omitzero" maxItems:"50"`
 	Metadata         Opt[Metadata]    `json:"metadata,omitzero" doc:"Merged key by key: null removes a key."`
-	TrialEndsAt      Opt[time.Time]   `json:"trial_ends_at,omitzero" doc:"Only of a tenant in trial."`
-	ContractStart    Opt[Date]        `json:"contract_start,omitzero"`
-	ContractEnd      Opt[Date]        `json:"contract_end,omitzero"`
-	SalesOwner       Opt[string]      `json:"sales_owner,omitzero" maxLength:"200"`
+	TrialEndsAt      Opt[time.Time]   `json:"trial_ends_at,omitzero" doc:"Only of a tenant in trial. The platform's to change."`
+	ContractStart    Opt[Date]        `json:"contract_start,omitzero" doc:"The platform's to change."`
+	ContractEnd      Opt[Date]        `json:"contract_end,omitzero" doc:"The platform's to change."`
+	SalesOwner       Opt[string]      `json:"sales_owner,omitzero" maxLength:"200" doc:"The platform's to change."`
 }
 
 // DueTransition is what the clock will do to a tenant.

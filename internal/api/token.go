@@ -14,8 +14,8 @@ import (
 // far as it may be shown.
 type AccessToken struct {
 	ID            id.Token    `json:"id" example:"token_01jd3q8v6ze3nbq2m5xk7c9w4t"`
-	OperatorID    id.Operator `json:"operator_id,omitzero" doc:"The operator that it stands for, or"`
-	ServiceID     id.Service  `json:"service_id,omitzero" doc:"the service account."`
+	OperatorID    id.Operator `json:"operator_id,omitzero" doc:"The operator that it stands for; absent of a service account's."`
+	ServiceID     id.Service  `json:"service_id,omitzero" doc:"The service account that it stands for; absent of an operator's."`
 	Name          string      `json:"name" example:"laptop"`
 	Hint          string      `json:"hint" example:"llop_…9aZx" doc:"Its beginning and end, to tell it from others."`
 	State         string      `json:"state" enum:"active,expired,revoked" doc:"Now. A disabled operator's or account's token is active and yet does not work."`
