@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,12 +41,22 @@ func (a *App) checkDatabase(ctx context.Context) error {
 	return nil
 }
 
+// errNoSchema ends the transaction in which a database without a schema was asked
+// for its version: the statement failed, so it can't be committed.
+var errNoSchema = errors.New("no schema")
+
 // schema reads where the schema stands.
 func (a *App) schema(ctx context.Context) (at migrations.Version, err error) {
 	err = a.db.ReadOperator(ctx, func(tx pg.Tx) (err error) {
 		at, err = migrations.Current(ctx, tx)
+		if err == nil && at.Number == 0 {
+			err = errNoSchema
+		}
 		return err
 	})
+	if errors.Is(err, errNoSchema) {
+		return migrations.Version{}, nil
+	}
 	return at, err
 }
 
