@@ -82,7 +82,7 @@ func (i installation) serve(t *testing.T, flags ...string) *process {
 	p.cmd = exec.Command(os.Args[0], append([]string{
 		"serve", "--database-url", i.urls.App, "--secrets-file", i.secrets, "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0",
 	}, flags...)...)
-	p.cmd.Env = append(os.Environ(), beLandlord+"=1")
+	p.cmd.Args[0] = "landlord" // see TestMain
 	pipe, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

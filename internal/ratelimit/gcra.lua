@@ -10,10 +10,12 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local values = redis.call('MGET', unpack(KEYS))
 local micros, nanos, costs = {}, {}, {}
+local shrunk = {} -- buckets that were emptied in the future, or by a larger limit, as they are now
 local allowed = ARGV[1] == '1'
 for i, key in ipairs(KEYS) do
 	local us, ns = micros[key], nanos[key]
-	if not us then
+	local first = not us
+	if first then
 		us, ns = now, 0
 		if values[i] then
 			us = tonumber(string.sub(values[i], 1, -4)) or now
@@ -26,6 +28,9 @@ for i, key in ipairs(KEYS) do
 	local last, rest = now + ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1])
 	if us > last or us == last and ns > rest then
 		us, ns = last, rest
+		if first then
+			shrunk[key] = {us, ns}
+		end
 	end
 	us, ns = us + ARGV[4 * i], ns + ARGV[4 * i + 1]
 	if ns >= 1000 then
@@ -37,12 +42,19 @@ for i, key in ipairs(KEYS) do
 	micros[key], nanos[key] = us, ns
 	costs[key] = (costs[key] or 0) + ARGV[4 * i] + ARGV[4 * i + 1]
 end
+local function store(key, us, ns)
+	redis.call('SET', key, string.format('%.0f%03d', us, ns), 'PX', string.format('%.0f', math.floor((us - now) / 1000) + 1))
+end
 if allowed then
 	for key, cost in pairs(costs) do
 		if cost > 0 then
-			redis.call('SET', key, string.format('%.0f%03d', micros[key], nanos[key]),
-				'PX', string.format('%.0f', math.floor((micros[key] - now) / 1000) + 1))
+			store(key, micros[key], nanos[key])
 		end
+	end
+elseif ARGV[1] == '1' then
+	-- Else a bucket that nobody can spend from would be found empty anew each time, until the clock caught up.
+	for key, tat in pairs(shrunk) do
+		store(key, tat[1], tat[2])
 	end
 end
 return {allowed and 1 or 0, now, unpack(values)}

@@ -79,8 +79,8 @@ func (d Decision) NextAfter() time.Duration {
 	return (d.ResetAfter-1)%d.Limit.interval() + 1
 }
 
-// decide is GCRA itself. Times are nanoseconds since the limiter's start; tat is the stored one, next the one to store
-// when the request is allowed.
+// decide is GCRA itself. Times are nanoseconds since the limiter's start; tat is the stored one, next the one to store:
+// when the request is allowed, and when it is before tat, whatever the decision.
 func decide(now, tat int64, l Limit, cost int64) (d Decision, next int64) {
 	if l.Validate() != nil {
 		return Decision{Limit: l, RetryAfter: Never}, tat
@@ -88,7 +88,7 @@ func decide(now, tat int64, l Limit, cost int64) (d Decision, next int64) {
 	interval := int64(l.interval())
 	full := l.size() * interval
 	// A TAT further ahead than an empty bucket means that the clock stepped back or the limit shrank: the bucket is
-	// empty then. Not clamping would lock the key out until the clock catches up.
+	// empty then. Not clamping, or not storing it, would lock the key out until the clock catches up.
 	tat = min(max(tat, now), now+full)
 	cost = max(cost, 0)
 	d = Decision{Limit: l, Allowed: true}

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"maps"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,7 +62,7 @@ func (l *Limiter[K]) Allow(now time.Time, key K, limit Limit, cost int64) Decisi
 		tat = t
 	}
 	d, next := decide(t, tat, limit, cost)
-	if d.Allowed && cost > 0 {
+	if d.Allowed && cost > 0 || next < tat && d.RetryAfter != Never {
 		l.put(s, t, key, next, ok)
 	}
 	return d
@@ -122,17 +123,21 @@ func (l *Limiter[K]) all(now time.Time, requests []Request[K], decisions []Decis
 	}()
 
 	all := decideAll(t, requests, decisions, peek, func(i int) int64 { return l.tat(t, requests[i].Key) })
-	if !all || peek {
+	if peek || slices.ContainsFunc(decisions, func(d Decision) bool { return d.RetryAfter == Never }) {
 		return all
 	}
 	for i, r := range requests {
-		if r.Cost > 0 {
-			s := &l.shards[l.shardOf(r.Key)]
-			_, known := s.tats[r.Key]
+		s := &l.shards[l.shardOf(r.Key)]
+		tat, known := s.tats[r.Key]
+		if all && r.Cost > 0 {
 			l.put(s, t, r.Key, t+int64(decisions[i].ResetAfter), known)
+		} else if !all && known {
+			if _, next := decide(t, tat, r.Limit, 0); next < tat {
+				l.put(s, t, r.Key, next, known)
+			}
 		}
 	}
-	return true
+	return all
 }
 
 // follow notes what was decided elsewhere for requests, so that this limiter can go on from there. A bucket is never made

@@ -198,6 +198,38 @@ func TestAllow_clockSteps(t *testing.T) {
 	})
 }
 
+// A clock that stepped back, or a limit that shrank, empties a bucket once. Asking
+// in vain must not keep it empty.
+func TestAllow_recoversFromASteppedClock(t *testing.T) {
+	t.Parallel()
+	limit := ratelimit.PerMinute(10)
+	ask := map[string]func(l *ratelimit.Limiter[key], now time.Time) bool{
+		"one": func(l *ratelimit.Limiter[key], now time.Time) bool { return l.Allow(now, named("k"), limit, 1).Allowed },
+		"all": func(l *ratelimit.Limiter[key], now time.Time) bool {
+			return l.AllowAll(now, []ratelimit.Request[key]{{Key: named("k"), Limit: limit, Cost: 1}}, make([]ratelimit.Decision, 1))
+		},
+	}
+	for name, allow := range ask {
+		l := ratelimit.New[key](0)
+		for range 10 {
+			allow(l, start)
+		}
+		back := start.Add(-24 * time.Hour)
+		if allow(l, back) {
+			t.Errorf("%s: something for stepping back", name)
+		}
+		got := 0
+		for s := range 60 {
+			if allow(l, back.Add(time.Duration(s)*time.Second)) {
+				got++
+			}
+		}
+		if got != 9 {
+			t.Errorf("%s: %d in a minute, want 9", name, got)
+		}
+	}
+}
+
 // Keys don't affect each other, and sweeps at any moment change no answer.
 func TestAllow_sweepingIsExact(t *testing.T) {
 	t.Parallel()

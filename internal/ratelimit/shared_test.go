@@ -96,7 +96,7 @@ func TestShared_sameAsInProcess(t *testing.T) {
 	s := startShared(t, server.URL())
 	// The script as it is, but its time is a list in Redis, and nothing expires by the server's own clock.
 	script := strings.Replace(gcra, "redis.call('TIME')", "redis.call('LRANGE', 'clock', 0, 1)", 1)
-	script = strings.Replace(script, "'PX', string.format('%.0f', math.floor((micros[key] - now) / 1000) + 1)", "'PX', '100000000'", 1)
+	script = strings.Replace(script, "'PX', string.format('%.0f', math.floor((us - now) / 1000) + 1)", "'PX', '100000000'", 1)
 	if strings.Contains(script, "TIME") || strings.Contains(script, "floor") {
 		t.Fatal("the script has changed")
 	}
