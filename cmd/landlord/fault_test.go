@@ -193,19 +193,6 @@ func (i installation) super(t *testing.T) *pgx.Conn {
 	return c
 }
 
-func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
-	t.Helper()
-	end := time.Now().Add(within)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", within, what)
-		}
-		<-tick.C
-	}
-}
-
 // The server is killed again and again while things are made. Each request is
 // then repeated with its key: everything exists once, and who got an answer gets
 // the same one.
