@@ -236,7 +236,11 @@ func (c *keyRotateCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	g.done("%s works for %s more. The new key's token is shown this once:", c.Key, time.Duration(c.Grace))
+	if c.Grace == 0 {
+		g.done("%s works no more. The new key's token is shown this once:", c.Key)
+	} else {
+		g.done("%s works for %s more. The new key's token is shown this once:", c.Key, c.Grace)
+	}
 	return showKey(g, k, k.APIKey, pair{"token", k.Token})
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -85,14 +86,14 @@ func shellBlocks(page string) (blocks []block) {
 func pages(t *testing.T) []string {
 	t.Helper()
 	var all []string
-	err := filepath.WalkDir(repository, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(repository, func(file string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && path != repository && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "bin"):
+		case d.IsDir() && file != repository && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "bin"):
 			return fs.SkipDir
-		case strings.HasSuffix(path, ".md"):
-			name, err := filepath.Rel(repository, path)
+		case strings.HasSuffix(file, ".md"):
+			name, err := filepath.Rel(repository, file)
 			all = append(all, filepath.ToSlash(name))
 			return err
 		}
@@ -247,9 +248,9 @@ func operations(t *testing.T) (all []operation) {
 	if err := json.Unmarshal([]byte(readPage(t, "internal/api/openapi.json")), &document); err != nil {
 		t.Fatal(err)
 	}
-	for path, methods := range document.Paths {
+	for pattern, methods := range document.Paths {
 		for method, o := range methods {
-			all = append(all, operation{ID: o.OperationID, Method: strings.ToUpper(method), Path: path})
+			all = append(all, operation{ID: o.OperationID, Method: strings.ToUpper(method), Path: pattern})
 		}
 	}
 	slices.SortFunc(all, func(a, b operation) int { return strings.Compare(a.ID, b.ID) })
@@ -347,6 +348,26 @@ func anchors(page string) map[string]bool {
 		all[strings.ReplaceAll(notWord.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")] = true
 	}
 	return all
+}
+
+// The index of the decisions names all of them.
+func TestDocs_decisions(t *testing.T) {
+	t.Parallel()
+	const index = "docs/adr/README.md"
+	title := regexp.MustCompile(`^# ([0-9]{4})\. (.*)\n`)
+	intro, _, _ := strings.Cut(readPage(t, index), "| | |\n")
+	rows := ""
+	for _, page := range pages(t) { // in the order of their numbers, which their names begin with
+		if dir, file := path.Split(page); dir == "docs/adr/" && page != index {
+			m := title.FindStringSubmatch(readPage(t, page))
+			if m == nil || !strings.HasPrefix(file, m[1]) {
+				t.Errorf("%s begins with no heading such as %q", page, "# "+file[:4]+". Title")
+				continue
+			}
+			rows += fmt.Sprintf("| [%s](%s) | %s |\n", m[1], file, m[2])
+		}
+	}
+	golden(t, filepath.Join(repository, index), intro+"| | |\n|---|---|\n"+rows)
 }
 
 // awaited are pages that others link to already, and that are being written.

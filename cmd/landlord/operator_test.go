@@ -132,6 +132,12 @@ func TestTTL(t *testing.T) {
 			t.Errorf("%s: got %s, %v", in, time.Duration(got), err)
 		}
 	}
+	for in, want := range map[string]string{"7d": "7d", "48h": "2d", "36h": "36h", "90m": "1h30m", "30s": "30s", "10m": "10m", "0s": "0s"} {
+		var got ttl
+		if err := got.UnmarshalText([]byte(in)); err != nil || got.String() != want {
+			t.Errorf("%s: got %s, want %s, %v", in, got, want, err)
+		}
+	}
 	for _, in := range []string{"", "d", "-1d", "9999999d", "soon"} {
 		if err := new(ttl).UnmarshalText([]byte(in)); err == nil {
 			t.Errorf("%q was accepted", in)

@@ -167,6 +167,23 @@ func (c *tokenRevokeCmd) Run(ctx context.Context, g *Globals) error {
 // ttl is a duration that may be given in days.
 type ttl time.Duration
 
+// String is what UnmarshalText takes, at its shortest: 7d, 12h, 1h30m.
+func (t ttl) String() string {
+	const day = 24 * time.Hour
+	d := time.Duration(t)
+	if d >= day && d%day == 0 {
+		return strconv.Itoa(int(d/day)) + "d"
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
 // UnmarshalText implements encoding.TextUnmarshaler for kong.
 func (t *ttl) UnmarshalText(b []byte) error {
 	s := string(b)
