@@ -14,19 +14,29 @@ import (
 // answers from memory while the change feed is fresh, else from the database.
 func (v *Verifier) lookup(ctx context.Context, token string) (*entry, error) {
 	sum := v.ring.Sum(token)
-	hits := &v.hits[sum[0]%hitCounters]
-	if v.fresh() {
-		if e, ok := v.entries.GetIfPresent(sum); ok && v.gens.current(&e.stamp) {
-			hits.known.Add(1)
-			return e, nil
-		}
-	}
-	if _, ok := v.absent.GetIfPresent(sum); ok {
+	e, ok := v.remembered(sum)
+	switch hits := &v.hits[sum[0]%hitCounters]; {
+	case e != nil:
+		hits.known.Add(1)
+		return e, nil
+	case ok:
 		hits.absent.Add(1)
 		return nil, nil
 	}
 	v.misses.Add(1)
 	return v.lookupInDatabase(ctx, sum, token)
+}
+
+// remembered returns what memory knows of a token; ok with nil is that there is
+// no such key.
+func (v *Verifier) remembered(sum secret.Sum) (e *entry, ok bool) {
+	if v.fresh() {
+		if e, ok := v.entries.GetIfPresent(sum); ok && v.gens.current(&e.stamp) {
+			return e, true
+		}
+	}
+	_, ok = v.absent.GetIfPresent(sum)
+	return nil, ok
 }
 
 // loaded is what a statement answered, and when it was sent: reads is the count
@@ -36,12 +46,13 @@ type loaded[T any] struct {
 	read  uint64
 }
 
-// flight runs load once for all that ask for the same key at a time. A statement
-// that was under way when a caller asked may not have seen a change that this
-// caller must see: it takes the answer only if current vouches for it, and else
-// asks again.
+// flight runs load once for all that ask for the same key at a time, unless who
+// asked just before has left the answer in memory. A statement that was under way
+// when a caller asked may not have seen a change that this caller must see: it
+// takes the answer only if current vouches for it, and else asks again.
 func flight[T any](
-	ctx context.Context, v *Verifier, key string, load func(context.Context) (T, error), current func(T) bool,
+	ctx context.Context, v *Verifier, key string,
+	remembered func() (T, bool), load func(context.Context) (T, error), current func(T) bool,
 ) (T, error) {
 	var zero T
 	asked := v.reads.Load()
@@ -55,6 +66,9 @@ func flight[T any](
 				defer func() { <-v.lookups }()
 			case <-ctx.Done():
 				return nil, gone(ctx.Err())
+			}
+			if value, ok := remembered(); ok {
+				return loaded[T]{value: value}, nil
 			}
 			read := v.reads.Add(1)
 			value, err := load(ctx)
@@ -84,7 +98,8 @@ func gone(err error) error {
 }
 
 func (v *Verifier) lookupInDatabase(ctx context.Context, sum secret.Sum, token string) (*entry, error) {
-	return flight(ctx, v, "k"+string(sum[:]), func(ctx context.Context) (*entry, error) {
+	remembered := func() (*entry, bool) { return v.remembered(sum) }
+	return flight(ctx, v, "k"+string(sum[:]), remembered, func(ctx context.Context) (*entry, error) {
 		seq := v.gens.last.Load() // before the statement: see generations
 		var r *row
 		err := v.db.ReadOperator(ctx, func(tx pg.Tx) (err error) {
@@ -118,12 +133,18 @@ type projectEntry struct {
 }
 
 func (v *Verifier) project(ctx context.Context, project id.Project) (*projectEntry, error) {
-	if v.fresh() {
-		if e, ok := v.projects.GetIfPresent(project); ok && v.gens.current(&e.stamp) {
-			return e, nil
+	remembered := func() (*projectEntry, bool) {
+		if v.fresh() {
+			if e, ok := v.projects.GetIfPresent(project); ok && v.gens.current(&e.stamp) {
+				return e, true
+			}
 		}
+		return nil, false
 	}
-	return flight(ctx, v, "p"+string(project[:]), func(ctx context.Context) (*projectEntry, error) {
+	if e, ok := remembered(); ok {
+		return e, nil
+	}
+	return flight(ctx, v, "p"+string(project[:]), remembered, func(ctx context.Context) (*projectEntry, error) {
 		e := &projectEntry{}
 		e.stamp.seq = v.gens.last.Load()
 		err := v.db.ReadOperator(ctx, func(tx pg.Tx) (err error) {

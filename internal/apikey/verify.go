@@ -108,6 +108,8 @@ type VerifierConfig struct {
 	UsageLimit UsageLimit
 	// CacheBytes bounds the memory of known keys; 0 is 256 MiB.
 	CacheBytes uint64
+	// AbsentKeys bounds what is remembered of tokens that don't exist; 0 is 100,000.
+	AbsentKeys int
 	// Shared keeps the rate limits of all replicas together; nil keeps this
 	// replica's own.
 	Shared *ratelimit.Shared[Bucket]
@@ -205,6 +207,9 @@ func NewVerifier(db *pg.DB, ring *secret.Keyring, c VerifierConfig) *Verifier {
 	if c.CacheBytes == 0 {
 		c.CacheBytes = defaultCacheBytes
 	}
+	if c.AbsentKeys == 0 {
+		c.AbsentKeys = absentKeys
+	}
 	return &Verifier{
 		db: db, ring: ring, fresh: c.Fresh, within: c.Within, limit: c.UsageLimit, limiter: ratelimit.New[Bucket](0), shared: c.Shared,
 		now: c.Now, log: c.Log,
@@ -215,7 +220,7 @@ func NewVerifier(db *pg.DB, ring *secret.Keyring, c VerifierConfig) *Verifier {
 			ExpiryCalculator: otter.ExpiryWriting[secret.Sum, *entry](backstop),
 		}),
 		absent: otter.Must(&otter.Options[secret.Sum, struct{}]{
-			MaximumSize:      absentKeys,
+			MaximumSize:      c.AbsentKeys,
 			ExpiryCalculator: otter.ExpiryWriting[secret.Sum, struct{}](absentFor),
 		}),
 		projects: otter.Must(&otter.Options[id.Project, *projectEntry]{
