@@ -17,7 +17,7 @@ import (
 )
 
 // APIKey is a tenant's API key, as far as it may be shown.
-type APIKey struct { //nolint:revive // its name in the OpenAPI document
+type APIKey struct {
 	ID            id.APIKey   `json:"id" example:"key_01jd3q8v6ze3nbq2m5xk7c9w4t"`
 	TenantID      id.Tenant   `json:"tenant_id"`
 	ProjectID     id.Project  `json:"project_id,omitzero" doc:"The project it is confined to; absent: all of the tenant's."`

@@ -396,7 +396,7 @@ func TestCheck_statements(t *testing.T) {
 	if n := statements(func(ctx context.Context) { ask(ctx); ask(ctx) }); n != 2 {
 		t.Errorf("without a fresh feed two verifications send %d statements", n)
 	}
-	if n := statements(together); n < 1 || n > 4 {
+	if n := statements(together); n < 1 || n > 25 { // those that come while one is under way share the next
 		t.Errorf("without a fresh feed 50 at once send %d statements", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/landlordhq/landlord/internal/app"
 	"github.com/landlordhq/landlord/internal/apptest"
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/pg"
@@ -55,7 +57,8 @@ type benchReplica struct{ *apptest.World }
 // benchWorld is a replica with a key that is never rate limited.
 func benchWorld(b *testing.B) (benchReplica, string) {
 	b.Helper()
-	w := benchReplica{apptest.New(b)}
+	// The log is written as in production, but kept by nobody.
+	w := benchReplica{apptest.New(b, func(c *app.Config) { c.Logger = slog.New(slog.NewJSONHandler(io.Discard, nil)) })}
 	tenant := id.New[id.Tenant]()
 	if err := w.DB.AsOperator(b.Context(), func(tx pg.Tx) error {
 		_, err := tx.Exec(b.Context(), `INSERT INTO tenants (id, slug, name, status) VALUES ($1, 'bench', 'Bench', 'active')`, tenant)
