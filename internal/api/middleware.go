@@ -147,7 +147,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 		a.once(w, r, body, who, key, next)
 		return
 	}
-	if o.Plain != nil && o.Plain(w, r) {
+	if o.Plain != nil && o.Plain(w, r, body) {
 		return
 	}
 	next.ServeHTTP(w, r)
@@ -195,16 +195,17 @@ func (a *API) noRoute(w http.ResponseWriter, r *http.Request, next http.Handler)
 	writeProblem(w, r, problem(http.StatusNotFound, "route_not_found", "There is no such path. See /docs."))
 }
 
+var errNoCredential = fault.New(fault.Unauthenticated, "credential_required", "This needs a credential: send Authorization: Bearer with a token or key.")
+
 func (a *API) authenticate(r *http.Request) (access.Principal, error) {
-	none := fault.New(fault.Unauthenticated, "credential_required", "This needs a credential: send Authorization: Bearer with a token or key.")
 	values := r.Header.Values("Authorization")
 	if len(values) == 0 {
-		return access.Principal{}, none
+		return access.Principal{}, errNoCredential
 	}
 	scheme, bearer, _ := strings.Cut(values[0], " ")
 	bearer = strings.TrimSpace(bearer)
 	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || bearer == "" {
-		return access.Principal{}, none
+		return access.Principal{}, errNoCredential
 	}
 	from := access.Origin{
 		RequestID: callOf(r.Context()).id,

@@ -25,8 +25,8 @@ type op struct {
 	Errors      []int  // besides 400, 401, 403, 404, 422, 500, 503
 
 	// Plain answers requests of the usual form without the framework; false leaves
-	// the request as it was. Only for what runs with every request of a product.
-	Plain func(http.ResponseWriter, *http.Request) bool
+	// the request to it. Only for what runs with every request of a product.
+	Plain func(w http.ResponseWriter, r *http.Request, body []byte) bool
 }
 
 // route registers an operation.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"io"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -20,27 +19,16 @@ import (
 // all operations, which says what is wrong with it. A test holds the two ways to
 // the same answers.
 
-// plainBody is the largest question that is read by hand.
-const plainBody = 2048
+// verifyAnswers are buffers for answers.
+var verifyAnswers = sync.Pool{New: func() any { return new([]byte) }}
 
-// verifyBuffers hold a question and its answer.
-var verifyBuffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// verifyPlain answers a plain question; false leaves the request as it was.
-func (a *API) verifyPlain(w http.ResponseWriter, r *http.Request) bool {
-	if r.URL.RawQuery != "" || r.ContentLength <= 0 || r.ContentLength > plainBody || !plainHeaders(r.Header) {
+// verifyPlain answers a plain question; false leaves it to the framework.
+func (a *API) verifyPlain(w http.ResponseWriter, r *http.Request, body []byte) bool {
+	if r.URL.RawQuery != "" || !plainHeaders(r.Header) {
 		return false
 	}
-	pooled := verifyBuffers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
-	defer verifyBuffers.Put(pooled)
-	buf := *pooled
-	if cap(buf) < int(r.ContentLength) {
-		buf = make([]byte, 0, plainBody)
-	}
-	n, err := io.ReadFull(r.Body, buf[:r.ContentLength])
-	p, ok := parsePlain(buf[:n])
-	if err != nil || !ok {
-		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(bytes.Clone(buf[:n])), r.Body))
+	p, ok := parsePlain(body)
+	if !ok {
 		return false
 	}
 	v, err := a.s.APIKeys.Verify(r.Context(), &p)
@@ -48,11 +36,11 @@ func (a *API) verifyPlain(w http.ResponseWriter, r *http.Request) bool {
 		writeProblem(w, r, a.answer(r.Context(), err))
 		return true
 	}
-	buf = appendVerification(buf[:0], &v)
-	h := w.Header()
-	h["Content-Type"] = contentTypeJSON
-	_, _ = w.Write(buf) // the caller may be gone
-	*pooled = buf
+	buf := verifyAnswers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
+	defer verifyAnswers.Put(buf)
+	*buf = appendVerification((*buf)[:0], &v)
+	w.Header()["Content-Type"] = contentTypeJSON
+	_, _ = w.Write(*buf) // the caller may be gone
 	return true
 }
 
