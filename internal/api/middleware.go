@@ -89,8 +89,7 @@ func (a *API) middleware(next http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		h := rec.Header()
 		h.Set(telemetry.RequestIDHeader, c.id)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cache-Control", "no-store")
+		h["X-Content-Type-Options"], h["Cache-Control"] = noSniff, noStore
 		defer func() {
 			if v := recover(); v != nil {
 				if v == http.ErrAbortHandler { //nolint:errorlint // the sentinel is panicked with as it is
@@ -113,9 +112,13 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 		writeProblem(w, r, problem(http.StatusNotFound, "route_not_found", "There is no such path: it has an empty segment, or dots for one."))
 		return
 	}
-	_, pattern := a.mux.Handler(r)
-	c.pattern = pattern
+	pattern := r.Method + " " + r.URL.Path // of an operation whose path has no parameter
 	o, known := a.ops[pattern]
+	if !known {
+		_, pattern = a.mux.Handler(r)
+		o, known = a.ops[pattern]
+	}
+	c.pattern = pattern
 	if !known {
 		if pattern != "" { // a page without a credential: /openapi.json, /docs
 			next.ServeHTTP(w, r)
@@ -130,8 +133,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
-	r = r.WithContext(ctx)
-	who, err := a.authenticate(r)
+	who, err := a.authenticate(ctx, r)
 	if err != nil {
 		writeProblem(w, r, a.answer(ctx, err))
 		return
@@ -169,7 +171,14 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, *Prob
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	var body []byte
+	var err error
+	if n := r.ContentLength; n > 0 && n <= most {
+		body = make([]byte, n) // net/http ends the body there
+		_, err = io.ReadFull(r.Body, body)
+	} else {
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	}
 	if err == nil {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		return body, nil
@@ -195,9 +204,12 @@ func (a *API) noRoute(w http.ResponseWriter, r *http.Request, next http.Handler)
 	writeProblem(w, r, problem(http.StatusNotFound, "route_not_found", "There is no such path. See /docs."))
 }
 
+// The values of headers that every answer carries.
+var noSniff, noStore = []string{"nosniff"}, []string{"no-store"}
+
 var errNoCredential = fault.New(fault.Unauthenticated, "credential_required", "This needs a credential: send Authorization: Bearer with a token or key.")
 
-func (a *API) authenticate(r *http.Request) (access.Principal, error) {
+func (a *API) authenticate(ctx context.Context, r *http.Request) (access.Principal, error) {
 	values := r.Header.Values("Authorization")
 	if len(values) == 0 {
 		return access.Principal{}, errNoCredential
@@ -208,7 +220,7 @@ func (a *API) authenticate(r *http.Request) (access.Principal, error) {
 		return access.Principal{}, errNoCredential
 	}
 	from := access.Origin{
-		RequestID: callOf(r.Context()).id,
+		RequestID: callOf(ctx).id,
 		UserAgent: clip(strings.ToValidUTF8(r.UserAgent(), "�"), 512),
 	}
 	if a.s.ClientIP != nil {
@@ -216,7 +228,7 @@ func (a *API) authenticate(r *http.Request) (access.Principal, error) {
 	} else if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		from.SourceIP = ap.Addr().Unmap().WithZone("")
 	}
-	who, err := a.s.Authenticate(access.WithOrigin(r.Context(), from), bearer)
+	who, err := a.s.Authenticate(access.WithOrigin(ctx, from), bearer)
 	if err != nil {
 		return access.Principal{}, err
 	}

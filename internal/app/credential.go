@@ -35,18 +35,24 @@ func (a *App) resolveTenant(ctx context.Context, ref string) (id.Tenant, error) 
 }
 
 // clientIP is where a request came from: the nearest address that is no trusted
-// proxy, read from the right of X-Forwarded-For.
+// proxy, read from the right of X-Forwarded-For. What a trusted proxy says and
+// can't be read makes it unknown: a key's allow-list must not take the proxy's own
+// address for the client's.
 func (a *App) clientIP(r *http.Request) netip.Addr {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}
 	}
 	ip := ap.Addr().Unmap().WithZone("")
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	forwarded := r.Header.Values("X-Forwarded-For")
+	if len(forwarded) == 0 || !a.trusted(ip) {
+		return ip
+	}
+	hops := strings.Split(strings.Join(forwarded, ","), ",")
 	for i := len(hops) - 1; i >= 0 && a.trusted(ip); i-- {
 		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
-			break // nothing behind it can be believed
+			return netip.Addr{}
 		}
 		ip = next.Unmap().WithZone("")
 	}
