@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -164,7 +165,7 @@ func send(ctx context.Context, method, url, token, idempotencyKey string, body a
 	if err != nil {
 		return 0, nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	answer, err = io.ReadAll(resp.Body)
 	return resp.StatusCode, answer, err
 }
@@ -366,7 +367,7 @@ func TestServe_refuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer super.Close(context.Background()) //nolint:errcheck // of a test
+	defer super.Close(context.Background())
 	login := func(attributes, member string) string {
 		name := "serve_refuses_" + strings.ToLower(rand.Text()[:8])
 		sql := fmt.Sprintf(`CREATE ROLE %s LOGIN PASSWORD 'x' %s`, name, attributes)
@@ -390,7 +391,7 @@ func TestServe_refuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return fmt.Sprintf("postgres://%s:x@%s:%d/%s?sslmode=disable", name, c.Host, c.Port, c.Database)
+		return fmt.Sprintf("postgres://%s:x@%s/%s?sslmode=disable", name, net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), c.Database)
 	}
 	dirty := pgtest.CloneURLs(t)
 	mark, err := pgx.Connect(t.Context(), dirty.Super)

@@ -76,14 +76,14 @@ func TestEdge_panic(t *testing.T) {
 		}
 		return nil
 	})
-	status, p, said := e.do(t, httptest.NewRequest("POST", "/v1/test", strings.NewReader(`{"text":"panic"}`)))
+	status, p, said := e.do(t, httptest.NewRequest(http.MethodPost, "/v1/test", strings.NewReader(`{"text":"panic"}`)))
 	if status != 500 || p.Code != "internal" || said["level"] != "ERROR" || said["status"] != 500.0 {
 		t.Errorf("got %d %+v %v", status, p, said)
 	}
 	if log := e.log.String(); !strings.Contains(log, "the reason") || !strings.Contains(log, "middleware_test.go") || strings.Contains(p.Detail, "reason") {
 		t.Errorf("got %s", log)
 	}
-	if status, _, _ := e.do(t, httptest.NewRequest("POST", "/v1/test", strings.NewReader(`{"text":"again"}`))); status != 200 {
+	if status, _, _ := e.do(t, httptest.NewRequest(http.MethodPost, "/v1/test", strings.NewReader(`{"text":"again"}`))); status != 200 {
 		t.Errorf("got %d", status)
 	}
 }
@@ -103,7 +103,7 @@ func TestEdge_callerGone(t *testing.T) {
 			<-ctx.Done()
 			return h(ctx)
 		})
-		status, _, said := e.do(t, httptest.NewRequestWithContext(ctx, "POST", "/v1/test", strings.NewReader(`{"text":""}`)))
+		status, _, said := e.do(t, httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/test", strings.NewReader(`{"text":""}`)))
 		if status != 499 || said["level"] != "INFO" || said["status"] != 499.0 {
 			t.Errorf("%s: got %d %v", name, status, said)
 		}
@@ -119,7 +119,7 @@ func TestEdge_operationHangs(t *testing.T) {
 			return &fault.Error{Kind: fault.Unavailable, Code: "database_busy", Err: ctx.Err(), RetryAfter: time.Second}
 		})
 		began := time.Now()
-		status, p, _ := e.do(t, httptest.NewRequest("POST", "/v1/test", strings.NewReader(`{"text":""}`)))
+		status, p, _ := e.do(t, httptest.NewRequest(http.MethodPost, "/v1/test", strings.NewReader(`{"text":""}`)))
 		if took := time.Since(began); status != 503 || p.Code != "database_busy" || took != requestTimeout {
 			t.Errorf("got %d %+v after %v", status, p, took)
 		}
@@ -150,7 +150,7 @@ func TestEdge_body(t *testing.T) {
 		"an integer, by value":   {strings.NewReader(`{"text":"x","number":1e3}`), -1, 422, "invalid_request"},
 		"a fraction":             {strings.NewReader(`{"text":"x","number":1.5}`), -1, 422, "invalid_request"},
 	} {
-		r := httptest.NewRequest("POST", "/v1/test", c.body)
+		r := httptest.NewRequest(http.MethodPost, "/v1/test", c.body)
 		r.ContentLength = c.length
 		status, p, _ := e.do(t, r)
 		if status != c.status || p.Code != c.code {
@@ -166,7 +166,7 @@ func TestEdge_body(t *testing.T) {
 func TestEdge_answerBreaksOff(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t, func(context.Context, string) error { return fault.NotFound("tenant") })
-	r := httptest.NewRequest("POST", "/v1/test", strings.NewReader(`{"text":""}`))
+	r := httptest.NewRequest(http.MethodPost, "/v1/test", strings.NewReader(`{"text":""}`))
 	r.Header.Set("Authorization", "Bearer x")
 	e.ServeHTTP(&broken{header: http.Header{}}, r)
 	if log := e.log.String(); strings.Contains(log, "panic") || !strings.Contains(log, `"status":404`) {
@@ -214,7 +214,7 @@ func TestEdge_operationOutlivesBodyTimeout(t *testing.T) {
 		t.Errorf("an operation that takes its time: %d", got)
 	}
 	slow, begun := io.Pipe()
-	defer begun.Close() //nolint:errcheck // never fails
+	defer begun.Close()
 	go func() { _, _ = io.WriteString(begun, `{"te`) }()
 	if got := send(slow); got != http.StatusRequestTimeout {
 		t.Errorf("a body that does not arrive: %d", got)

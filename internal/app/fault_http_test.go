@@ -69,7 +69,7 @@ func (s *served) raw(t *testing.T, parts ...string) (*http.Response, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // read to the end, or not at all
+	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	go func() { // the server may answer before it has read everything
 		for _, p := range parts {
@@ -83,7 +83,7 @@ func (s *served) raw(t *testing.T, parts ...string) (*http.Response, []byte) {
 	if err != nil {
 		t.Fatalf("%.60q: %v", parts[0], err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Fatalf("%.60q: %v", parts[0], err)
@@ -209,7 +209,7 @@ func TestFault_bodyBreaksOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close() //nolint:errcheck // read to the end
+		defer c.Close()
 		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 		_, _ = fmt.Fprintf(c, "POST /v1/tenants HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n%sContent-Length: 100\r\n\r\n{\"name\":\"x\",\"slug\":\"broken\"}", s.owner, kind)
 		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
@@ -241,7 +241,7 @@ func TestFault_expectContinue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close() //nolint:errcheck // read to the end
+		defer c.Close()
 		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 		body := `{"name":"x","slug":"expect"}`
 		_, _ = fmt.Fprintf(c, "POST /v1/tenants HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", token, len(body))
@@ -273,7 +273,7 @@ func TestFault_slowHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // the server does
+	defer c.Close()
 	_, _ = io.WriteString(c, "GET /v1/tenants HTTP/1.1\r\nHost: x\r\nX-Slow: ")
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()

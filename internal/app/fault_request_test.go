@@ -104,6 +104,24 @@ func (b *blocked) release(t *testing.T) {
 	}
 }
 
+// A lock that is never let go: the request gives up, and says so.
+func TestFault_lockHeld(t *testing.T) {
+	t.Parallel()
+	urls := pgtest.CloneURLs(t)
+	w := &world{World: apptest.On(t, urls.App, apptest.NewKeys(t))}
+	b := block(t, urls.Super)
+	began := time.Now()
+	r := w.Do(t, apptest.Request{Method: "POST", Path: "/v1/tenants", Token: w.Owner, Body: map[string]any{"name": "late", "slug": "late"}})
+	if took := time.Since(began); r.Status != http.StatusServiceUnavailable || r.Code() != "database_busy" || took > 12*time.Second {
+		t.Errorf("got %d %s after %v", r.Status, r.Body, took)
+	}
+	b.await(t, 0)
+	b.release(t)
+	if r := w.Do(t, apptest.Request{Method: "GET", Path: "/v1/tenants/slug:late", Token: w.Owner}); r.Status != http.StatusNotFound {
+		t.Errorf("got %d %s", r.Status, r.Body)
+	}
+}
+
 // A caller that goes away: what it began is undone, its Idempotency-Key is free,
 // the connection goes back, and the log does not cry.
 func TestFault_callerGone(t *testing.T) {
@@ -155,7 +173,7 @@ func TestFault_callerGone(t *testing.T) {
 }
 
 // request makes a request of the owner with a context of its own.
-func (w *world) request(t *testing.T, ctx context.Context, r apptest.Request) *http.Request { //nolint:revive // t comes first in tests
+func (w *world) request(t *testing.T, ctx context.Context, r apptest.Request) *http.Request {
 	t.Helper()
 	var body strings.Builder
 	if r.Body != nil {

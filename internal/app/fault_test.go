@@ -45,12 +45,12 @@ func newFaulty(t *testing.T, opts ...apptest.Option) *faulty {
 	if testing.Short() {
 		t.Skip("-short leaves the integration tests out on purpose")
 	}
-	dir, err := os.MkdirTemp("", "landlord-fault-*")
+	dir, err := os.MkdirTemp("", "landlord-fault-*") //nolint:usetesting // a folder of t.TempDir is closed to the account that postgres runs as
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // the unprivileged account that postgres runs as passes through
+	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
 	f := &faulty{config: embeddedpg.Config{DataDir: filepath.Join(dir, "pg"), FastUnsafe: true}, keys: apptest.NewKeys(t)}
@@ -119,7 +119,7 @@ func get(t *testing.T, url string, header map[string]string) apptest.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
