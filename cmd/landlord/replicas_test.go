@@ -178,7 +178,7 @@ func (c *cluster) get(url string) (status int, body string) {
 	if err != nil {
 		return 0, err.Error()
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close() // only read from
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return 0, err.Error()
@@ -394,12 +394,12 @@ func newWire(t *testing.T, target string) *wire {
 }
 
 func (w *wire) join(near net.Conn) {
-	defer near.Close() //nolint:errcheck // gone is gone
+	defer near.Close() // gone is gone
 	far, err := net.Dial("tcp", w.target)
 	if err != nil {
 		return
 	}
-	defer far.Close() //nolint:errcheck // gone is gone
+	defer far.Close() // gone is gone
 	var both sync.WaitGroup
 	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
 		both.Go(func() {

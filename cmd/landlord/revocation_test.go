@@ -377,7 +377,7 @@ func (c *cluster) overHTTP(ctx context.Context, r *replica, s *subject, q questi
 	if err != nil {
 		return err.Error()
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close() // only read from
 	b, err := io.ReadAll(resp.Body)
 	var v client.KeyVerification
 	switch {
@@ -410,7 +410,7 @@ func (c *cluster) asGateway(ctx context.Context, r *replica, s *subject, q quest
 	if err != nil {
 		return err.Error()
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close() // only read from
 	outcome := resp.Header.Get("X-Landlord-Outcome")
 	switch {
 	case resp.StatusCode == http.StatusServiceUnavailable:

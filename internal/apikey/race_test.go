@@ -285,8 +285,10 @@ func TestFlood(t *testing.T) {
 		})
 	}
 	flood.Wait()
-	if n, want := g.lookups(), random/8*8; n != want {
-		t.Errorf("%d unknown tokens, asked for three times each, cost %d statements", want, n)
+	// One each; a few more where what was just remembered had to make room before the last of the three asked.
+	lookups := g.lookups()
+	if want := random / 8 * 8; lookups < want || lookups > want+want/4 {
+		t.Errorf("%d unknown tokens, asked for three times each, cost %d statements", want, lookups)
 	}
 	if s := w.verifier.Stats(); s.Absent > 2*bound || s.Entries != good || s.Hits != 0 { // eviction is a little behind
 		t.Errorf("%+v", s)
@@ -317,7 +319,7 @@ func TestFlood(t *testing.T) {
 	if sent := g.Statements(); len(sent) != 0 {
 		t.Errorf("malformed tokens and good keys after a flood cost %d statements: %q", len(sent), sent[0])
 	}
-	if s := w.verifier.Stats(); s.Hits != good || s.Statements != good+random/8*8 {
+	if s := w.verifier.Stats(); s.Hits != good || s.Statements != good+uint64(lookups) {
 		t.Errorf("%+v", s)
 	}
 

@@ -59,7 +59,7 @@ type benchReplica struct{ *apptest.World }
 func benchWorld(b *testing.B) (benchReplica, string) {
 	b.Helper()
 	// The log is written as in production, but kept by nobody.
-	w := benchReplica{apptest.New(b, func(c *app.Config) { c.Logger = slog.New(slog.NewJSONHandler(io.Discard, nil)) })}
+	w := benchReplica{apptest.New(b, func(c *app.Config) { c.Logger = slog.New(slog.NewJSONHandler(io.Discard, nil)) })} //nolint:sloglint // writing the log is part of the cost
 	tenant := id.New[id.Tenant]()
 	if err := w.DB.AsOperator(b.Context(), func(tx pg.Tx) error {
 		_, err := tx.Exec(b.Context(), `INSERT INTO tenants (id, slug, name, status) VALUES ($1, 'bench', 'Bench', 'active')`, tenant)

@@ -65,8 +65,7 @@ func openStore(text string, timeout time.Duration) (*store, error) {
 
 // badURL tells what is wrong with a URL without repeating it: it may hold a password.
 func badURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	return fmt.Errorf("redis url: %w", err)

@@ -41,7 +41,7 @@ func Start(tb testing.TB, args ...string) *Server {
 	if err != nil {
 		tb.Fatal("no redis-server: install it with scripts/deps.sh test")
 	}
-	dir, err := os.MkdirTemp("", "redistest") // tb.TempDir may be too long for a socket's path
+	dir, err := os.MkdirTemp("", "redistest") //nolint:usetesting // tb.TempDir may be too long for a socket's path
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func (s *Server) answers() bool {
 	if err != nil {
 		return false
 	}
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // it was only asked
 	_ = c.SetDeadline(time.Now().Add(time.Second))
 	if _, err := io.WriteString(c, "PING\r\n"); err != nil {
 		return false
