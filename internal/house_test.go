@@ -54,6 +54,7 @@ var rooms = map[string]layer{
 	"operator":    capability,
 	"project":     capability,
 	"tenant":      capability,
+	"webhook":     capability,
 
 	"access":      ground,
 	"changefeed":  ground,

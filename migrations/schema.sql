@@ -133,7 +133,7 @@ COMMENT ON FUNCTION public.landlord_make_month_partition(parent text, month date
 
 CREATE FUNCTION public.landlord_month_partitioned_tables() RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ SELECT ARRAY['tenant_events', 'tenant_webhook_attempts', 'tenant_usage_events', 'tenant_api_request_logs'] $$;
+    AS $$ SELECT ARRAY['tenant_events', 'tenant_webhook_deliveries', 'tenant_webhook_attempts', 'tenant_usage_events', 'tenant_api_request_logs'] $$;
 
 COMMENT ON FUNCTION public.landlord_month_partitioned_tables() IS 'Tables partitioned by the month of created_at.';
 
@@ -1070,12 +1070,22 @@ CREATE TABLE public.tenant_webhook_attempts (
     delivery_id uuid NOT NULL,
     attempt integer DEFAULT 1 NOT NULL,
     succeeded boolean DEFAULT false NOT NULL,
+    request_url text NOT NULL,
+    request_headers jsonb DEFAULT '{}'::jsonb NOT NULL,
     response_status integer,
+    response_headers jsonb,
     response_body text,
     duration_ms integer,
+    dns_us integer,
+    connect_us integer,
+    tls_us integer,
+    first_byte_us integer,
+    error_class text,
     error_message text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT tenant_webhook_attempts_attempt_check CHECK ((attempt > 0))
+    CONSTRAINT tenant_webhook_attempts_attempt_check CHECK ((attempt > 0)),
+    CONSTRAINT tenant_webhook_attempts_error_check CHECK ((succeeded = (error_class IS NULL))),
+    CONSTRAINT tenant_webhook_attempts_headers_check CHECK ((jsonb_typeof(request_headers) = 'object'::text))
 )
 PARTITION BY RANGE (created_at);
 
@@ -1083,72 +1093,166 @@ ALTER TABLE ONLY public.tenant_webhook_attempts FORCE ROW LEVEL SECURITY;
 
 COMMENT ON TABLE public.tenant_webhook_attempts IS 'One try of one delivery. Append-only, partitioned by month, without foreign keys.';
 
+COMMENT ON COLUMN public.tenant_webhook_attempts.request_headers IS 'As sent; the signature and the values of the endpoint''s own headers are left out.';
+
 COMMENT ON COLUMN public.tenant_webhook_attempts.response_body IS 'The beginning of the answer only.';
+
+COMMENT ON COLUMN public.tenant_webhook_attempts.duration_ms IS 'All of it, up to the end of the answer.';
+
+COMMENT ON COLUMN public.tenant_webhook_attempts.dns_us IS 'Looking up the host, in microseconds; NULL when a connection was there already. Likewise connect_us and tls_us.';
+
+COMMENT ON COLUMN public.tenant_webhook_attempts.first_byte_us IS 'From the request''s end to the answer''s first byte, in microseconds.';
+
+COMMENT ON COLUMN public.tenant_webhook_attempts.error_class IS 'What went wrong, in one word; NULL when nothing did.';
 
 CREATE TABLE public.tenant_webhook_deliveries (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     tenant_id uuid NOT NULL,
     webhook_id uuid NOT NULL,
-    event_type text NOT NULL,
     event_id uuid NOT NULL,
-    payload jsonb NOT NULL,
-    request_url text NOT NULL,
+    event_type text NOT NULL,
     state text DEFAULT 'pending'::text NOT NULL,
+    reason text,
     attempts integer DEFAULT 0 NOT NULL,
     next_retry_at timestamp with time zone,
     claimed_until timestamp with time zone,
+    expires_at timestamp with time zone NOT NULL,
+    last_status integer,
     delivered_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT tenant_webhook_deliveries_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT tenant_webhook_deliveries_claimed_check CHECK (((state = 'claimed'::text) = (claimed_until IS NOT NULL))),
     CONSTRAINT tenant_webhook_deliveries_delivered_check CHECK (((state = 'delivered'::text) = (delivered_at IS NOT NULL))),
-    CONSTRAINT tenant_webhook_deliveries_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'claimed'::text, 'held'::text, 'delivered'::text, 'failed'::text])))
+    CONSTRAINT tenant_webhook_deliveries_pending_check CHECK (((state = 'pending'::text) = (next_retry_at IS NOT NULL))),
+    CONSTRAINT tenant_webhook_deliveries_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'claimed'::text, 'held'::text, 'delivered'::text, 'failed'::text, 'skipped'::text, 'cancelled'::text])))
 )
-WITH (fillfactor='80');
+PARTITION BY RANGE (created_at);
 
 ALTER TABLE ONLY public.tenant_webhook_deliveries FORCE ROW LEVEL SECURITY;
 
-COMMENT ON TABLE public.tenant_webhook_deliveries IS 'One event on its way to one endpoint: the queue, and what became of it.';
+COMMENT ON TABLE public.tenant_webhook_deliveries IS 'One event on its way to one endpoint: the queue, and what became of it. Partitioned by month, without foreign keys: it outlives its endpoint.';
+
+COMMENT ON COLUMN public.tenant_webhook_deliveries.id IS 'Made from event_id and webhook_id, so that an event is never queued twice for an endpoint.';
 
 COMMENT ON COLUMN public.tenant_webhook_deliveries.event_id IS 'The event in tenant_events; the same for every endpoint and every attempt.';
 
-COMMENT ON COLUMN public.tenant_webhook_deliveries.state IS 'pending, claimed (a sender has it until claimed_until), held (the tenant is suspended), delivered, failed (retries exhausted).';
+COMMENT ON COLUMN public.tenant_webhook_deliveries.state IS 'pending (due at next_retry_at), claimed (a sender has it until claimed_until), held (the tenant is suspended), delivered, failed, skipped (the endpoint was not active) or cancelled.';
+
+COMMENT ON COLUMN public.tenant_webhook_deliveries.reason IS 'Why it is held, failed, skipped or cancelled.';
 
 COMMENT ON COLUMN public.tenant_webhook_deliveries.attempts IS 'Tries so far; each is a row of tenant_webhook_attempts.';
+
+COMMENT ON COLUMN public.tenant_webhook_deliveries.expires_at IS 'Not sent any more after this time, whatever held it up.';
+
+COMMENT ON COLUMN public.tenant_webhook_deliveries.last_status IS 'The status that the last attempt was answered with; NULL when it was not answered.';
+
+COMMENT ON COLUMN public.tenant_webhook_deliveries.created_at IS 'The event''s own created_at: both are dropped with the same month.';
 
 CREATE TABLE public.tenant_webhooks (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     tenant_id uuid NOT NULL,
+    project_id uuid,
     name text NOT NULL,
     url text NOT NULL,
     events text[] NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    headers_encrypted bytea,
     secret_encrypted bytea NOT NULL,
-    is_active boolean DEFAULT true NOT NULL,
+    signatures text[] DEFAULT '{v1}'::text[] NOT NULL,
+    rate_limit integer,
+    rate_period text DEFAULT 'second'::text NOT NULL,
+    max_in_flight integer DEFAULT 10 NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    status_reason text DEFAULT ''::text NOT NULL,
+    is_active boolean GENERATED ALWAYS AS ((status = 'active'::text)) STORED NOT NULL,
+    disabled_at timestamp with time zone,
     last_triggered_at timestamp with time zone,
     last_status_code integer,
     consecutive_failures integer DEFAULT 0 NOT NULL,
-    disabled_at timestamp with time zone,
-    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    first_failure_at timestamp with time zone,
+    warned_percent integer DEFAULT 0 NOT NULL,
+    next_send_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT tenant_webhooks_consecutive_failures_check CHECK ((consecutive_failures >= 0)),
+    CONSTRAINT tenant_webhooks_description_check CHECK ((char_length(description) <= 1000)),
+    CONSTRAINT tenant_webhooks_disabled_check CHECK (((status = 'disabled'::text) = (disabled_at IS NOT NULL))),
     CONSTRAINT tenant_webhooks_events_check CHECK ((cardinality(events) > 0)),
+    CONSTRAINT tenant_webhooks_first_failure_check CHECK (((consecutive_failures = 0) = (first_failure_at IS NULL))),
+    CONSTRAINT tenant_webhooks_max_in_flight_check CHECK (((max_in_flight >= 1) AND (max_in_flight <= 100))),
     CONSTRAINT tenant_webhooks_metadata_check CHECK ((jsonb_typeof(metadata) = 'object'::text)),
     CONSTRAINT tenant_webhooks_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
-    CONSTRAINT tenant_webhooks_url_check CHECK (((url ~ '^https?://'::text) AND (char_length(url) <= 2000)))
+    CONSTRAINT tenant_webhooks_rate_limit_check CHECK ((rate_limit > 0)),
+    CONSTRAINT tenant_webhooks_rate_period_check CHECK ((rate_period = ANY (ARRAY['second'::text, 'minute'::text]))),
+    CONSTRAINT tenant_webhooks_signatures_check CHECK (((cardinality(signatures) > 0) AND (signatures <@ '{v1,v1a}'::text[]))),
+    CONSTRAINT tenant_webhooks_status_check CHECK ((status = ANY (ARRAY['active'::text, 'paused'::text, 'disabled'::text]))),
+    CONSTRAINT tenant_webhooks_url_check CHECK (((url ~ '^https?://'::text) AND (char_length(url) <= 2000))),
+    CONSTRAINT tenant_webhooks_warned_percent_check CHECK (((warned_percent >= 0) AND (warned_percent <= 100)))
 )
-WITH (fillfactor='80');
+WITH (fillfactor='70');
 
 ALTER TABLE ONLY public.tenant_webhooks FORCE ROW LEVEL SECURITY;
 
 COMMENT ON TABLE public.tenant_webhooks IS 'Endpoints of tenants that want to be told what happened.';
 
+COMMENT ON COLUMN public.tenant_webhooks.project_id IS 'NULL: events of the whole tenant, those of its projects included.';
+
 COMMENT ON COLUMN public.tenant_webhooks.events IS 'Subscribed event types: exact (render.completed), render.* or *.';
 
-COMMENT ON COLUMN public.tenant_webhooks.secret_encrypted IS 'Signing secret under envelope encryption; shown once.';
+COMMENT ON COLUMN public.tenant_webhooks.headers_encrypted IS 'Headers to send along, as JSON under envelope encryption: they may hold a credential of the receiver.';
 
-COMMENT ON COLUMN public.tenant_webhooks.consecutive_failures IS 'Failed deliveries since the last success; reaching the limit disables the endpoint.';
+COMMENT ON COLUMN public.tenant_webhooks.secret_encrypted IS 'Signing secrets, each with its version and end, as JSON under envelope encryption; each is shown once.';
 
-COMMENT ON COLUMN public.tenant_webhooks.disabled_at IS 'When it was disabled automatically; NULL while it works or when a person switched it off.';
+COMMENT ON COLUMN public.tenant_webhooks.signatures IS 'Versions of Standard Webhooks signatures to send: v1 (HMAC-SHA256), v1a (ed25519).';
+
+COMMENT ON COLUMN public.tenant_webhooks.rate_limit IS 'Requests per rate_period at most; NULL: as many as max_in_flight lets through.';
+
+COMMENT ON COLUMN public.tenant_webhooks.max_in_flight IS 'Requests under way at a time.';
+
+COMMENT ON COLUMN public.tenant_webhooks.status_reason IS 'Why it is paused or disabled: failing or gone, when landlord did it, else what a person said.';
+
+COMMENT ON COLUMN public.tenant_webhooks.is_active IS 'Whether status is active.';
+
+COMMENT ON COLUMN public.tenant_webhooks.last_triggered_at IS 'When a request last ended, to the second or so.';
+
+COMMENT ON COLUMN public.tenant_webhooks.consecutive_failures IS 'Failed requests since the last success.';
+
+COMMENT ON COLUMN public.tenant_webhooks.first_failure_at IS 'When the first of them was.';
+
+COMMENT ON COLUMN public.tenant_webhooks.warned_percent IS 'How far towards being disabled the last warning was: 0, 50, 70 or 90.';
+
+COMMENT ON COLUMN public.tenant_webhooks.next_send_at IS 'With a rate limit: from when on a request is free again. All replicas draw on it.';
+
+CREATE VIEW public.tenant_webhook_deliveries_wide WITH (security_invoker='true') AS
+ SELECT COALESCE(a.id, d.id) AS id,
+    d.webhook_id,
+    d.tenant_id,
+    d.event_type,
+    d.event_id,
+    e.payload,
+    COALESCE(a.request_url, w.url) AS request_url,
+    a.response_status,
+    a.response_body,
+    a.duration_ms,
+    COALESCE(a.attempt, 1) AS attempt,
+    COALESCE(a.succeeded, false) AS succeeded,
+        CASE
+            WHEN (COALESCE(a.attempt, 0) = d.attempts) THEN d.next_retry_at
+            ELSE NULL::timestamp with time zone
+        END AS next_retry_at,
+    a.error_message,
+        CASE
+            WHEN a.succeeded THEN d.delivered_at
+            ELSE NULL::timestamp with time zone
+        END AS delivered_at,
+    COALESCE(a.created_at, d.created_at) AS created_at
+   FROM (((public.tenant_webhook_deliveries d
+     LEFT JOIN public.tenant_webhook_attempts a ON (((a.tenant_id = d.tenant_id) AND (a.delivery_id = d.id))))
+     LEFT JOIN public.tenant_events e ON (((e.tenant_id = d.tenant_id) AND (e.id = d.event_id) AND (e.created_at = d.created_at))))
+     LEFT JOIN public.tenant_webhooks w ON (((w.tenant_id = d.tenant_id) AND (w.id = d.webhook_id))));
+
+COMMENT ON VIEW public.tenant_webhook_deliveries_wide IS 'Deliveries and their attempts under the column names of the reseller platform''s schema: one row a try, and one for what was not tried yet.';
 
 CREATE TABLE public.tenants (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1246,6 +1350,23 @@ COMMENT ON COLUMN public.tenants.status_locked IS 'The platform itself froze, su
 COMMENT ON COLUMN public.tenants.metadata IS 'The caller''s own JSON object; never interpreted, filterable by key.';
 
 COMMENT ON COLUMN public.tenants.deleted_at IS 'Set when an archived tenant was deleted: only the platform sees it, until it is restored or purged.';
+
+CREATE TABLE public.webhook_outbox (
+    singleton boolean DEFAULT true NOT NULL,
+    done pg_snapshot NOT NULL,
+    target pg_snapshot,
+    xid xid8,
+    seq bigint,
+    CONSTRAINT webhook_outbox_page_check CHECK ((((target IS NULL) = (xid IS NULL)) AND ((target IS NULL) = (seq IS NULL)))),
+    CONSTRAINT webhook_outbox_singleton_check CHECK (singleton)
+)
+WITH (fillfactor='10');
+
+COMMENT ON TABLE public.webhook_outbox IS 'One row: which events of tenant_events have become deliveries.';
+
+COMMENT ON COLUMN public.webhook_outbox.done IS 'Every event that this snapshot sees has.';
+
+COMMENT ON COLUMN public.webhook_outbox.target IS 'While too many are left for one transaction: those that this snapshot sees are being gone through, in order, up to (xid, seq). NULL otherwise.';
 
 ALTER TABLE ONLY public.audit_log ALTER COLUMN id SET DEFAULT nextval('public.audit_log_id_seq'::regclass);
 
@@ -1385,10 +1506,10 @@ ALTER TABLE ONLY public.tenant_usage_events
     ADD CONSTRAINT tenant_usage_events_pkey PRIMARY KEY (tenant_id, id, created_at);
 
 ALTER TABLE ONLY public.tenant_webhook_attempts
-    ADD CONSTRAINT tenant_webhook_attempts_pkey PRIMARY KEY (tenant_id, id, created_at);
+    ADD CONSTRAINT tenant_webhook_attempts_pkey PRIMARY KEY (tenant_id, delivery_id, id, created_at);
 
 ALTER TABLE ONLY public.tenant_webhook_deliveries
-    ADD CONSTRAINT tenant_webhook_deliveries_pkey PRIMARY KEY (tenant_id, id);
+    ADD CONSTRAINT tenant_webhook_deliveries_pkey PRIMARY KEY (id, tenant_id, created_at);
 
 ALTER TABLE ONLY public.tenant_webhooks
     ADD CONSTRAINT tenant_webhooks_pkey PRIMARY KEY (id);
@@ -1410,6 +1531,9 @@ ALTER TABLE ONLY public.tenants
 
 ALTER TABLE ONLY public.tenants
     ADD CONSTRAINT tenants_stripe_cust_id_key UNIQUE (stripe_cust_id);
+
+ALTER TABLE ONLY public.webhook_outbox
+    ADD CONSTRAINT webhook_outbox_pkey PRIMARY KEY (singleton);
 
 CREATE INDEX access_tokens_operator_idx ON public.access_tokens USING btree (operator_id) WHERE (operator_id IS NOT NULL);
 
@@ -1485,13 +1609,15 @@ CREATE INDEX tenant_usage_dedupe_received_idx ON public.tenant_usage_dedupe USIN
 
 CREATE INDEX tenant_usage_events_meter_idx ON ONLY public.tenant_usage_events USING btree (tenant_id, meter, occurred_at);
 
-CREATE INDEX tenant_webhook_attempts_delivery_idx ON ONLY public.tenant_webhook_attempts USING btree (tenant_id, delivery_id);
+CREATE INDEX tenant_webhook_deliveries_claimed_idx ON ONLY public.tenant_webhook_deliveries USING btree (webhook_id, claimed_until) WHERE (state = 'claimed'::text);
 
-CREATE INDEX tenant_webhook_deliveries_pending_idx ON public.tenant_webhook_deliveries USING btree (webhook_id, next_retry_at) WHERE (state = 'pending'::text);
+CREATE INDEX tenant_webhook_deliveries_held_idx ON ONLY public.tenant_webhook_deliveries USING btree (tenant_id, webhook_id) WHERE (state = 'held'::text);
 
-CREATE INDEX tenant_webhook_deliveries_webhook_idx ON public.tenant_webhook_deliveries USING btree (tenant_id, webhook_id, created_at DESC);
+CREATE INDEX tenant_webhook_deliveries_pending_idx ON ONLY public.tenant_webhook_deliveries USING btree (webhook_id, next_retry_at) WHERE (state = 'pending'::text);
 
-CREATE INDEX tenant_webhooks_tenant_idx ON public.tenant_webhooks USING btree (tenant_id) WHERE is_active;
+CREATE INDEX tenant_webhook_deliveries_webhook_idx ON ONLY public.tenant_webhook_deliveries USING btree (tenant_id, webhook_id, created_at DESC);
+
+CREATE INDEX tenant_webhooks_project_idx ON public.tenant_webhooks USING btree (tenant_id, project_id);
 
 CREATE INDEX tenants_archive_due_idx ON public.tenants USING btree (archive_due_at) WHERE (archive_due_at IS NOT NULL);
 
@@ -1567,7 +1693,7 @@ CREATE TRIGGER tenant_settings_touch_updated_at BEFORE UPDATE ON public.tenant_s
 
 CREATE TRIGGER tenant_usage_daily_touch_updated_at BEFORE UPDATE ON public.tenant_usage_daily FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
-CREATE TRIGGER tenant_webhooks_touch_updated_at BEFORE UPDATE OF id, tenant_id, name, url, events, secret_encrypted, is_active, disabled_at, metadata, created_at, updated_at ON public.tenant_webhooks FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+CREATE TRIGGER tenant_webhooks_touch_updated_at BEFORE UPDATE OF id, tenant_id, project_id, name, url, events, description, metadata, headers_encrypted, secret_encrypted, signatures, rate_limit, rate_period, max_in_flight, status, status_reason, is_active, disabled_at, created_at, updated_at ON public.tenant_webhooks FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER tenants_touch_updated_at BEFORE UPDATE ON public.tenants FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
@@ -1658,8 +1784,8 @@ ALTER TABLE ONLY public.tenant_usage_daily
 ALTER TABLE ONLY public.tenant_usage_dedupe
     ADD CONSTRAINT tenant_usage_dedupe_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE;
 
-ALTER TABLE ONLY public.tenant_webhook_deliveries
-    ADD CONSTRAINT tenant_webhook_deliveries_webhook_fkey FOREIGN KEY (tenant_id, webhook_id) REFERENCES public.tenant_webhooks(tenant_id, id) ON DELETE CASCADE;
+ALTER TABLE ONLY public.tenant_webhooks
+    ADD CONSTRAINT tenant_webhooks_project_fkey FOREIGN KEY (tenant_id, project_id) REFERENCES public.tenant_projects(tenant_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.tenant_webhooks
     ADD CONSTRAINT tenant_webhooks_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE;
@@ -1840,10 +1966,14 @@ GRANT SELECT,INSERT,DELETE ON TABLE public.tenant_usage_dedupe TO landlord_app;
 
 GRANT SELECT,INSERT ON TABLE public.tenant_usage_events TO landlord_app;
 
-GRANT SELECT,INSERT ON TABLE public.tenant_webhook_attempts TO landlord_app;
+GRANT SELECT,INSERT,DELETE ON TABLE public.tenant_webhook_attempts TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_webhook_deliveries TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_webhooks TO landlord_app;
 
+GRANT SELECT ON TABLE public.tenant_webhook_deliveries_wide TO landlord_app;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenants TO landlord_app;
+
+GRANT SELECT,UPDATE ON TABLE public.webhook_outbox TO landlord_app;

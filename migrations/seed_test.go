@@ -52,10 +52,12 @@ var seeds = []struct{ table, sql string }{
 	{"tenant_settings", `INSERT INTO tenant_settings (tenant_id, default_locale, "values") VALUES ('` + seedTenant + `', 'fa', '{"max_resolution": "FourK"}')`},
 	{"tenant_webhooks", `INSERT INTO tenant_webhooks (id, tenant_id, name, url, events, secret_encrypted)
 		VALUES ('40000000-0000-7000-8000-000000000001', '` + seedTenant + `', 'CI', 'https://acme.example.test/hook', '{render.*}', '\x00')`},
-	{"tenant_webhook_deliveries", `INSERT INTO tenant_webhook_deliveries (id, tenant_id, webhook_id, event_type, event_id, payload, request_url)
-		VALUES ('50000000-0000-7000-8000-000000000001', '` + seedTenant + `', '40000000-0000-7000-8000-000000000001', 'render.completed', gen_random_uuid(), '{}', 'https://acme.example.test/hook')`},
-	{"tenant_webhook_attempts", `INSERT INTO tenant_webhook_attempts (tenant_id, webhook_id, delivery_id, response_status)
-		VALUES ('` + seedTenant + `', '40000000-0000-7000-8000-000000000001', '50000000-0000-7000-8000-000000000001', 500)`},
+	{"tenant_webhook_deliveries", `INSERT INTO tenant_webhook_deliveries (id, tenant_id, webhook_id, event_type, event_id, attempts, next_retry_at, expires_at, created_at)
+		SELECT '50000000-0000-7000-8000-000000000001', tenant_id, '40000000-0000-7000-8000-000000000001', 'render.completed', id, 1, '2026-02-01', '2026-03-01', created_at
+		FROM tenant_events WHERE tenant_id = '` + seedTenant + `'`},
+	{"tenant_webhook_attempts", `INSERT INTO tenant_webhook_attempts (tenant_id, webhook_id, delivery_id, request_url, response_status, duration_ms, error_class, error_message)
+		VALUES ('` + seedTenant + `', '40000000-0000-7000-8000-000000000001', '50000000-0000-7000-8000-000000000001', 'https://acme.example.test/hook', 500, 12, 'status', 'no')`},
+	{"webhook_outbox", `UPDATE webhook_outbox SET done = pg_current_snapshot()`},
 	{"tenant_limits", `INSERT INTO tenant_limits (tenant_id, meter, period, unlimited) VALUES ('` + seedTenant + `', 'renders_started', 'month', TRUE)`},
 	{"tenant_usage_events", `INSERT INTO tenant_usage_events (tenant_id, source, event_key, meter, value) VALUES ('` + seedTenant + `', '/studio', 'e1', 'renders_started', 1)`},
 	{"tenant_usage_dedupe", `INSERT INTO tenant_usage_dedupe (tenant_id, key_hash) VALUES ('` + seedTenant + `', '\x000102030405060708090a0b0c0d0e0f')`},
@@ -123,7 +125,7 @@ func TestSeed_canInsertAndQuery(t *testing.T) {
 		tx = begin(ctx, t, app, operatorScope)
 		defer rollback(ctx, t, tx)
 		outlives := map[string]int{ // rows left of the tenant, in tables that know it by id only
-			"tenant_events": 1, "tenant_webhook_attempts": 1, "tenant_usage_events": 1, "tenant_api_request_logs": 1, "change_feed": 1,
+			"tenant_events": 1, "tenant_webhook_deliveries": 1, "tenant_webhook_attempts": 1, "tenant_usage_events": 1, "tenant_api_request_logs": 1, "change_feed": 1,
 		}
 		for _, table := range tenantTables(ctx, t, tx) {
 			if table.partition {
@@ -220,6 +222,39 @@ func TestUsageDailyWide(t *testing.T) {
 	}
 }
 
+func TestWebhookDeliveriesWide(t *testing.T) {
+	ctx := integration(t)
+	app, _ := seeded(ctx, t)
+	tx := begin(ctx, t, app, scope(seedTenant))
+	columns := strings.Join(column[string](ctx, t, tx, `
+		SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute
+		WHERE attrelid = 'tenant_webhook_deliveries_wide'::regclass AND attnum > 0 ORDER BY attnum`), ", ")
+	const want = "id uuid, webhook_id uuid, tenant_id uuid, event_type text, event_id uuid, payload jsonb, request_url text, " +
+		"response_status integer, response_body text, duration_ms integer, attempt integer, succeeded boolean, " +
+		"next_retry_at timestamp with time zone, error_message text, delivered_at timestamp with time zone, created_at timestamp with time zone"
+	if diff := cmp.Diff(want, columns); diff != "" {
+		t.Errorf("columns (-want +got):\n%s", diff)
+	}
+	mustExec(ctx, t, tx, `INSERT INTO tenant_webhook_deliveries (tenant_id, webhook_id, event_type, event_id, next_retry_at, expires_at, created_at)
+		SELECT tenant_id, webhook_id, 'render.failed', event_id, '2026-02-02', expires_at, created_at FROM tenant_webhook_deliveries`)
+	const rows = `SELECT concat_ws(' ', event_type, payload, request_url, response_status, duration_ms, attempt, succeeded, (next_retry_at AT TIME ZONE 'UTC')::date, error_message)
+		FROM tenant_webhook_deliveries_wide ORDER BY event_type`
+	if diff := cmp.Diff([]string{
+		"render.completed {} https://acme.example.test/hook 500 12 1 f 2026-02-01 no",
+		"render.failed {} https://acme.example.test/hook 1 f 2026-02-02",
+	}, column[string](ctx, t, tx, rows)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	rollback(ctx, t, tx)
+	for _, s := range []scope{noScope, otherTenant} {
+		tx := begin(ctx, t, app, s)
+		if got := column[string](ctx, t, tx, rows); len(got) != 0 {
+			t.Errorf("scope %q sees through the view: %v", s, got)
+		}
+		rollback(ctx, t, tx)
+	}
+}
+
 func TestSlugConstraint(t *testing.T) {
 	ctx := integration(t)
 	database := migratedDatabase(ctx, t)
@@ -306,7 +341,14 @@ func TestConstraints(t *testing.T) {
 		{"domain of another", `INSERT INTO tenant_domains (tenant_id, domain, purpose, verified_at) VALUES ('` + otherTenant + `', 'VIDEOS.acme.test', 'host', NOW())`, "tenant_domains_verified_key"},
 		{"claim of another's domain", `INSERT INTO tenant_domains (tenant_id, domain, purpose) VALUES ('` + otherTenant + `', 'VIDEOS.acme.test', 'host')`, ""},
 		{"no domain", `UPDATE tenant_domains SET domain = 'localhost'`, "tenant_domains_domain_check"},
-		{"webhook of another tenant", `UPDATE tenant_webhook_deliveries SET tenant_id = '` + otherTenant + `'`, "tenant_webhook_deliveries_webhook_fkey"},
+		{"webhook of another tenant's project", `UPDATE tenant_webhooks SET tenant_id = '` + otherTenant + `', project_id = '20000000-0000-7000-8000-000000000001'`, "tenant_webhooks_project_fkey"},
+		{"disabled without a date", `UPDATE tenant_webhooks SET status = 'disabled'`, "tenant_webhooks_disabled_check"},
+		{"unknown signature", `UPDATE tenant_webhooks SET signatures = '{v1,v2}'`, "tenant_webhooks_signatures_check"},
+		{"failures without a first", `UPDATE tenant_webhooks SET consecutive_failures = 1`, "tenant_webhooks_first_failure_check"},
+		{"pending without a time", `UPDATE tenant_webhook_deliveries SET next_retry_at = NULL`, "tenant_webhook_deliveries_pending_check"},
+		{"claimed without an end", `UPDATE tenant_webhook_deliveries SET state = 'claimed', next_retry_at = NULL`, "tenant_webhook_deliveries_claimed_check"},
+		{"delivered without a time", `UPDATE tenant_webhook_deliveries SET state = 'delivered', next_retry_at = NULL`, "tenant_webhook_deliveries_delivered_check"},
+		{"second outbox", `UPDATE webhook_outbox SET singleton = FALSE`, "webhook_outbox_singleton_check"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tx := begin(ctx, t, app, operatorScope)

@@ -26,6 +26,8 @@ const (
 	OperatorsWrite    Permission = "operators:write"
 	AuditRead         Permission = "audit:read"
 	EventsRead        Permission = "events:read"
+	WebhooksRead      Permission = "webhooks:read"
+	WebhooksWrite     Permission = "webhooks:write"
 )
 
 // All lists every permission, sorted.
@@ -33,6 +35,7 @@ func All() []Permission {
 	all := []Permission{
 		TenantsRead, TenantsWrite, TenantsLifecycle, ProjectsRead, ProjectsWrite, EntitlementsRead, EntitlementsWrite,
 		APIKeysRead, APIKeysWrite, APIKeysVerify, CatalogRead, CatalogWrite, OperatorsRead, OperatorsWrite, AuditRead, EventsRead,
+		WebhooksRead, WebhooksWrite,
 	}
 	slices.Sort(all)
 	return all

@@ -16,6 +16,12 @@ type (
 	Token = ID[tokenKind]
 	// Event names an event of the outbox: event_….
 	Event = ID[eventKind]
+	// Webhook names an endpoint that is told of events: webhook_….
+	Webhook = ID[webhookKind]
+	// Delivery names an event on its way to an endpoint: delivery_….
+	Delivery = ID[deliveryKind]
+	// Attempt names one try of a delivery: attempt_….
+	Attempt = ID[attemptKind]
 	// AuditEvent names a record of the audit log: audit_….
 	AuditEvent = ID[auditKind]
 )
@@ -28,6 +34,9 @@ type (
 	serviceKind  struct{}
 	tokenKind    struct{}
 	eventKind    struct{}
+	webhookKind  struct{}
+	deliveryKind struct{}
+	attemptKind  struct{}
 	auditKind    struct{}
 )
 
@@ -38,6 +47,9 @@ func (operatorKind) prefix() string { return "operator" }
 func (serviceKind) prefix() string  { return "service" }
 func (tokenKind) prefix() string    { return "token" }
 func (eventKind) prefix() string    { return "event" }
+func (webhookKind) prefix() string  { return "webhook" }
+func (deliveryKind) prefix() string { return "delivery" }
+func (attemptKind) prefix() string  { return "attempt" }
 func (auditKind) prefix() string    { return "audit" }
 
 // InternalTenant is the platform's own tenant, made by a migration. Events that
