@@ -124,6 +124,11 @@ var libraries = []struct {
 		"only ratelimit imports Redis's client",
 	},
 	{
+		"golang.org/x/crypto",
+		func(f goFile) bool { return f.room == "secret" },
+		"only secret makes and checks digests",
+	},
+	{
 		"html/template",
 		func(f goFile) bool { return rooms[f.room] != capability && rooms[f.room] != ground },
 		"templates are a face's",

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"hash"
 	"strings"
 	"sync"
@@ -62,10 +63,14 @@ func (p *pepper) finish(s *macState) Sum {
 }
 
 // encode returns the stored form: the algorithm and pepper are named in it, so that rows of several kinds and ages
-// live in one column.
-func (p *pepper) encode(sum Sum) string {
-	var buf [len(algorithm) + maxName + 2 + 43]byte // fits, and stays on the stack
+// live in one column. foreign names the import key that the inner digest was made with; "" for a SHA-256.
+func (p *pepper) encode(foreign string, sum Sum) string {
+	var buf [len(algorithm) + 2*maxName + 3 + 43]byte // fits, and stays on the stack
 	b := append(buf[:0], algorithm...)
+	if foreign != "" {
+		b = append(b, ':')
+		b = append(b, foreign...)
+	}
 	b = append(b, '$')
 	b = append(b, p.version...)
 	b = append(b, '$')
@@ -80,7 +85,7 @@ func (k *Keyring) Sum(token string) Sum { return k.peppers[0].sum(token) }
 // Digest returns the token's stored form under the current pepper: "hmac-sha256$v1$<base64url>".
 func (k *Keyring) Digest(token string) string {
 	p := k.peppers[0]
-	return p.encode(p.sum(token))
+	return p.encode("", p.sum(token))
 }
 
 // Digests returns the token's stored forms under every pepper, current first: a look-up asks for any of them.
@@ -91,7 +96,7 @@ func (k *Keyring) Digests(token string) []string {
 // DigestSHA256 returns the stored form of a token of which only the SHA-256 is known, as imported from another system.
 func (k *Keyring) DigestSHA256(inner [sha256.Size]byte) string {
 	p := k.peppers[0]
-	return p.encode(p.wrap(inner))
+	return p.encode("", p.wrap(inner))
 }
 
 // DigestsSHA256 is Digests for a token of which only the SHA-256 is known.
@@ -100,12 +105,60 @@ func (k *Keyring) DigestsSHA256(inner [sha256.Size]byte) []string { return k.enc
 func (k *Keyring) encodeAll(inner [sha256.Size]byte) []string {
 	out := make([]string, len(k.peppers))
 	for i, p := range k.peppers {
-		out[i] = p.encode(p.wrap(inner))
+		out[i] = p.encode("", p.wrap(inner))
 	}
 	return out
 }
 
-// IsCurrent reports whether a stored digest was made with the current pepper; when not, rewrite it on its next use.
+// HasImportKey reports whether the secrets file has an import key of the name.
+func (k *Keyring) HasImportKey(name string) bool { return k.importKey(name) != nil }
+
+func (k *Keyring) importKey(name string) *importKey {
+	for _, f := range k.imports {
+		if f.name == name {
+			return f
+		}
+	}
+	return nil
+}
+
+// DigestHMAC returns the stored form of a token of which only the HMAC-SHA-256 under a named import key is known:
+// "hmac-sha256:NAME$v1$<base64url>". The pepper goes over it, as over a SHA-256.
+func (k *Keyring) DigestHMAC(name string, inner [sha256.Size]byte) string {
+	p := k.peppers[0]
+	return p.encode(name, p.wrap(inner))
+}
+
+// ImportedDigests returns the stored forms of a token under every import key and every pepper: what a look-up asks for
+// beside Digests. Mostly there is no import key, and it is nil.
+func (k *Keyring) ImportedDigests(token string) []string {
+	var out []string
+	for _, f := range k.imports {
+		mac := hmac.New(sha256.New, f.key)
+		mac.Write([]byte(token))
+		inner := [sha256.Size]byte(mac.Sum(nil))
+		for _, p := range k.peppers {
+			out = append(out, p.encode(f.name, p.wrap(inner)))
+		}
+	}
+	return out
+}
+
+// ParseSHA256 reads 32 bytes as others write them: 64 hexadecimal digits, or base64, standard or URL, padded or not.
+func ParseSHA256(s string) (sum [sha256.Size]byte, ok bool) {
+	if len(s) == hex.EncodedLen(len(sum)) {
+		_, err := hex.Decode(sum[:], []byte(s))
+		return sum, err == nil
+	}
+	b, err := decodeBase64(s)
+	if err != nil || len(b) != len(sum) {
+		return sum, false
+	}
+	return [sha256.Size]byte(b), true
+}
+
+// IsCurrent reports whether a stored digest was made with the current pepper, of the token's SHA-256; when not, rewrite it
+// on its next use.
 func (k *Keyring) IsCurrent(digest string) bool {
 	alg, rest, _ := strings.Cut(digest, "$")
 	version, _, ok := strings.Cut(rest, "$")

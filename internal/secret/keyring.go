@@ -20,11 +20,24 @@ const keyLen = 32
 // maxName is the longest name of a pepper or box key; it is stored with everything the key makes.
 const maxName = 16
 
-// Keyring holds the peppers and box keys of an installation: for each, one current and any number retired. It is
-// immutable and safe for concurrent use.
+// The length of import keys, in bytes. They are what another system chose, which may be a word.
+const (
+	minImportKey = 8
+	maxImportKey = 256
+)
+
+// Keyring holds the peppers and box keys of an installation: for each, one current and any number retired; and the HMAC
+// keys of other systems whose API keys were imported. It is immutable and safe for concurrent use.
 type Keyring struct {
-	peppers []*pepper // current first
-	boxes   []*box    // current first
+	peppers []*pepper    // current first
+	boxes   []*box       // current first
+	imports []*importKey // mostly none
+}
+
+// importKey is the key that another system made the HMAC-SHA-256 of its tokens with.
+type importKey struct {
+	name string
+	key  []byte
 }
 
 type box struct {
@@ -35,9 +48,10 @@ type box struct {
 // Parse reads a secrets file's text:
 //
 //	# comment
-//	pepper v2 <base64 of 32 bytes>     the first pepper is current,
-//	pepper v1 <base64 of 32 bytes>     the others are retired
-//	box    k1 <base64 of 32 bytes>     likewise
+//	pepper v2 <base64 of 32 bytes>        the first pepper is current,
+//	pepper v1 <base64 of 32 bytes>        the others are retired
+//	box    k1 <base64 of 32 bytes>        likewise
+//	import old <base64 of 8 to 256 bytes>  the HMAC key that another system's API keys were hashed with
 //
 // Names have 1 to 16 lower-case letters and digits, are stored beside what the key made, and so must never change
 // their meaning. Parse refuses a file without a pepper or a box key, short keys, keys that are plainly not random, and a
@@ -66,7 +80,7 @@ func Parse(text string) (*Keyring, error) {
 
 func (k *Keyring) add(fields []string, names map[string]bool, keys *[][]byte) error {
 	if len(fields) != 3 {
-		return errors.New(`want "pepper NAME BASE64" or "box NAME BASE64"`)
+		return errors.New(`want "pepper NAME BASE64", "box NAME BASE64" or "import NAME BASE64"`)
 	}
 	kind, name := fields[0], fields[1]
 	if !validName(name) {
@@ -76,7 +90,11 @@ func (k *Keyring) add(fields []string, names map[string]bool, keys *[][]byte) er
 		return fmt.Errorf("%s %s is listed twice", kind, name)
 	}
 	names[kind+" "+name] = true
-	key, err := decodeKey(fields[2])
+	decode := decodeKey
+	if kind == "import" {
+		decode = decodeImportKey
+	}
+	key, err := decode(fields[2])
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", kind, name, err)
 	}
@@ -99,19 +117,19 @@ func (k *Keyring) add(fields []string, names map[string]bool, keys *[][]byte) er
 			return fmt.Errorf("box %s: %w", name, err)
 		}
 		k.boxes = append(k.boxes, &box{id: name, aead: aead})
+	case "import":
+		k.imports = append(k.imports, &importKey{name, key})
 	default:
-		return errors.New(`a line begins with "pepper" or "box"`)
+		return errors.New(`a line begins with "pepper", "box" or "import"`)
 	}
 	return nil
 }
 
 // decodeKey takes padded or raw, standard or URL base64, since keys come from openssl, from secret managers and from us.
 func decodeKey(s string) ([]byte, error) {
-	s = strings.TrimRight(s, "=")
-	s = strings.NewReplacer("+", "-", "/", "_").Replace(s)
-	key, err := base64.RawURLEncoding.DecodeString(s)
+	key, err := decodeBase64(s)
 	if err != nil {
-		return nil, errors.New("not base64") // the decoder's error quotes the input's position only, but says no more
+		return nil, err
 	}
 	if len(key) != keyLen {
 		return nil, fmt.Errorf("the key has %d bytes, want %d", len(key), keyLen)
@@ -125,6 +143,24 @@ func decodeKey(s string) ([]byte, error) {
 		return nil, errors.New("the key is not random")
 	}
 	return key, nil
+}
+
+func decodeBase64(s string) ([]byte, error) {
+	s = strings.TrimRight(s, "=")
+	s = strings.NewReplacer("+", "-", "/", "_").Replace(s)
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		return nil, errors.New("not base64") // the decoder's error quotes the input's position only, but says no more
+	}
+	return b, nil
+}
+
+func decodeImportKey(s string) ([]byte, error) {
+	key, err := decodeBase64(s)
+	if err == nil && (len(key) < minImportKey || len(key) > maxImportKey) {
+		err = fmt.Errorf("the key has %d bytes, want %d to %d", len(key), minImportKey, maxImportKey)
+	}
+	return key, err
 }
 
 func validName(s string) bool {

@@ -111,7 +111,7 @@ func TestParse_refuses(t *testing.T) {
 		"empty":          {"", "no pepper"},
 		"no box":         {"pepper v1 " + pepper1, "no box key"},
 		"no pepper":      {"box k1 " + box1, "no pepper"},
-		"unknown kind":   {"papper v1 " + pepper1, `line 1: a line begins with "pepper" or "box"`},
+		"unknown kind":   {"papper v1 " + pepper1, `line 1: a line begins with "pepper", "box" or "import"`},
 		"missing field":  {"# x\n\npepper v1", "line 3: want"},
 		"extra field":    {"pepper v1 x y", "line 1: want"},
 		"bad name":       {"pepper V$1 " + pepper1, "line 1: pepper name must have"},
@@ -122,6 +122,9 @@ func TestParse_refuses(t *testing.T) {
 		"same name":      {"pepper v1 " + pepper1 + "\npepper v1 " + pepper2, "line 2: pepper v1 is listed twice"},
 		"same key":       {"pepper v1 " + pepper1 + "\npepper v2 " + pepper1, "line 2: pepper v2: this key is already used above"},
 		"same key kinds": {"pepper v1 " + pepper1 + "\nbox k1 " + pepper1, "line 2: box k1: this key is already used above"},
+		"short import":   {"import old c2hvcnQ=", "line 1: import old: the key has 5 bytes, want 8 to 256"},
+		"long import":    {"import old " + base64.StdEncoding.EncodeToString(make([]byte, 257)), "line 1: import old: the key has 257 bytes"},
+		"import of ours": {"pepper v1 " + pepper1 + "\nimport old " + pepper1, "line 2: import old: this key is already used above"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
