@@ -42,17 +42,22 @@ type Principal struct {
 // Platform reports whether the principal reaches every tenant.
 func (p Principal) Platform() bool { return p.Tenant.IsZero() }
 
-type principalKey struct{}
+// PrincipalKey asks a context for its *Principal, which does not change any more.
+// It is public, as OriginKey is, for a face whose requests have a context of their
+// own: that saves it one for each of the two.
+type PrincipalKey struct{}
 
 // With returns a context that acts as p.
 func With(ctx context.Context, p Principal) context.Context {
-	return context.WithValue(ctx, principalKey{}, p)
+	return context.WithValue(ctx, PrincipalKey{}, &p)
 }
 
 // From returns the principal of ctx.
 func From(ctx context.Context) (Principal, bool) {
-	p, ok := ctx.Value(principalKey{}).(Principal)
-	return p, ok
+	if p, _ := ctx.Value(PrincipalKey{}).(*Principal); p != nil {
+		return *p, true
+	}
+	return Principal{}, false
 }
 
 // Origin is where a request came from. A face puts it into the context before it
@@ -63,17 +68,20 @@ type Origin struct {
 	RequestID string
 }
 
-type originKey struct{}
+// OriginKey asks a context for its *Origin, which does not change any more.
+type OriginKey struct{}
 
 // WithOrigin returns a context whose request came from o.
 func WithOrigin(ctx context.Context, o Origin) context.Context {
-	return context.WithValue(ctx, originKey{}, o)
+	return context.WithValue(ctx, OriginKey{}, &o)
 }
 
 // OriginOf returns where the request of ctx came from; zero when no face said.
 func OriginOf(ctx context.Context) Origin {
-	o, _ := ctx.Value(originKey{}).(Origin)
-	return o
+	if o, _ := ctx.Value(OriginKey{}).(*Origin); o != nil {
+		return *o
+	}
+	return Origin{}
 }
 
 // AsSystem returns a context that acts as landlord itself: every permission on

@@ -59,6 +59,7 @@ type API struct {
 	mux     *http.ServeMux
 	huma    huma.API
 	ops     map[string]op // by the mux's pattern
+	fixed   map[fixed]string
 	handler http.Handler
 }
 
@@ -88,7 +89,7 @@ func New(s Services) *API {
 	if s.Version == "" {
 		s.Version = "dev"
 	}
-	a := &API{s: s, log: s.Logger, mux: http.NewServeMux(), ops: map[string]op{}}
+	a := &API{s: s, log: s.Logger, mux: http.NewServeMux(), ops: map[string]op{}, fixed: map[fixed]string{}}
 	a.huma = humago.New(a.mux, a.config())
 	a.routes()
 	a.describe()

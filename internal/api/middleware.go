@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -34,10 +36,24 @@ const (
 // for the one log line.
 type call struct {
 	id      string
-	path    string
+	url     *url.URL
 	pattern string
-	who     access.Principal
+	quiet   bool // answered from memory, as a matter of course
+	from    access.Origin
+	who     access.Principal // set once, by authenticate
 	err     error
+
+	header [1]string // the id, as the answer's header has it
+	answer recorder
+	ctx    deadline
+}
+
+// path is what the problem calls instance.
+func (c *call) path() string {
+	if c.url == nil {
+		return ""
+	}
+	return c.url.EscapedPath()
 }
 
 type callKey struct{}
@@ -60,13 +76,13 @@ func (a *API) answer(ctx context.Context, err error) *Problem {
 		// What went wrong is that nobody wants it any more.
 		q = *problem(statusGone, "client_closed_request", "The client closed the connection before the answer.")
 	}
-	q.Instance, q.RequestID = c.path, c.id
+	q.Instance, q.RequestID = c.path(), c.id
 	return &q
 }
 
 func (p *Problem) fill(r *http.Request) {
 	c := callOf(r.Context())
-	p.Instance, p.RequestID = c.path, c.id
+	p.Instance, p.RequestID = c.path(), c.id
 	if c.err == nil {
 		c.err = p
 	}
@@ -83,12 +99,16 @@ func (p *Problem) filled(r *http.Request) *Problem {
 func (a *API) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		c := &call{id: telemetry.AcceptRequestID(r.Header.Get(telemetry.RequestIDHeader)), path: r.URL.EscapedPath()}
+		c := &call{id: telemetry.AcceptRequestID(r.Header.Get(telemetry.RequestIDHeader)), url: r.URL}
+		c.ctx = deadline{Context: r.Context(), call: c, until: began.Add(requestTimeout)}
+		defer c.ctx.stop()
 		outer := r
-		r = r.WithContext(context.WithValue(telemetry.WithRequestID(r.Context(), c.id), callKey{}, c))
-		rec := &recorder{ResponseWriter: w}
-		h := rec.Header()
-		h.Set(telemetry.RequestIDHeader, c.id)
+		r = r.WithContext(&c.ctx)
+		rec := &c.answer
+		rec.ResponseWriter = w
+		h := w.Header()
+		c.header[0] = c.id
+		h[requestIDHeader] = c.header[:]
 		h["X-Content-Type-Options"], h["Cache-Control"] = noSniff, noStore
 		defer func() {
 			if v := recover(); v != nil {
@@ -101,7 +121,7 @@ func (a *API) middleware(next http.Handler) http.Handler {
 				}
 			}
 			outer.Pattern = c.pattern // metrics, outside, read it
-			a.logCall(r, c, rec.status, time.Since(began))
+			a.logCall(r, c, rec.status, began)
 		}()
 		a.serve(rec, r, c, next)
 	})
@@ -112,12 +132,11 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 		writeProblem(w, r, problem(http.StatusNotFound, "route_not_found", "There is no such path: it has an empty segment, or dots for one."))
 		return
 	}
-	pattern := r.Method + " " + r.URL.Path // of an operation whose path has no parameter
-	o, known := a.ops[pattern]
+	pattern, known := a.fixed[fixed{r.Method, r.URL.Path}]
 	if !known {
 		_, pattern = a.mux.Handler(r)
-		o, known = a.ops[pattern]
 	}
+	o, known := a.ops[pattern]
 	c.pattern = pattern
 	if !known {
 		if pattern != "" { // a page without a credential: /openapi.json, /docs
@@ -131,28 +150,50 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 		writeProblem(w, r, problem(http.StatusBadRequest, "invalid_text", "The URL holds a NUL character or is not valid UTF-8."))
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
-	who, err := a.authenticate(ctx, r)
-	if err != nil {
-		writeProblem(w, r, a.answer(ctx, err))
+	if err := a.authenticate(r, c); err != nil {
+		writeProblem(w, r, a.answer(r.Context(), err))
 		return
 	}
-	c.who = who
-	r = r.WithContext(access.With(ctx, who))
+	if o.Plain != nil && a.servePlain(w, r, o) {
+		c.quiet = true
+		return
+	}
 	body, p := readBody(w, r, o.MaxBody)
 	if p != nil {
 		writeProblem(w, r, p)
 		return
 	}
 	if key := r.Header.Get("Idempotency-Key"); o.Creates && key != "" && a.s.Idempotency != nil {
-		a.once(w, r, body, who, key, next)
-		return
-	}
-	if o.Plain != nil && o.Plain(w, r, body) {
+		a.once(w, r, body, c.who, key, next)
 		return
 	}
 	next.ServeHTTP(w, r)
+}
+
+// maxPlain is the largest body that is looked at for the plain form.
+const maxPlain = 2 << 10
+
+var plainBodies = sync.Pool{New: func() any { return new([maxPlain]byte) }}
+
+// servePlain answers a request of the plain form. When it can't, the body is as
+// if nobody had read it.
+func (a *API) servePlain(w http.ResponseWriter, r *http.Request, o op) bool {
+	if r.ContentLength <= 0 || r.ContentLength > maxPlain {
+		return false
+	}
+	buf := plainBodies.Get().(*[maxPlain]byte) //nolint:forcetypeassert // the pool holds nothing else
+	n, err := io.ReadFull(r.Body, buf[:r.ContentLength])
+	body := string(buf[:n])
+	clear(buf[:n]) // the pool must not keep keys
+	plainBodies.Put(buf)
+	if err == nil && o.Plain(w, r, body) {
+		return true
+	}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(strings.NewReader(body), r.Body), r.Body}
+	return false
 }
 
 // IsClean reports whether a path is as the mux knows them. One that is not, the
@@ -204,36 +245,38 @@ func (a *API) noRoute(w http.ResponseWriter, r *http.Request, next http.Handler)
 	writeProblem(w, r, problem(http.StatusNotFound, "route_not_found", "There is no such path. See /docs."))
 }
 
+// requestIDHeader is telemetry.RequestIDHeader as net/http spells it.
+var requestIDHeader = http.CanonicalHeaderKey(telemetry.RequestIDHeader)
+
 // The values of headers that every answer carries.
 var noSniff, noStore = []string{"nosniff"}, []string{"no-store"}
 
 var errNoCredential = fault.New(fault.Unauthenticated, "credential_required", "This needs a credential: send Authorization: Bearer with a token or key.")
 
-func (a *API) authenticate(ctx context.Context, r *http.Request) (access.Principal, error) {
-	values := r.Header.Values("Authorization")
+// authenticate finds out where a request is from, and whose it is.
+func (a *API) authenticate(r *http.Request, c *call) error {
+	values := r.Header["Authorization"]
 	if len(values) == 0 {
-		return access.Principal{}, errNoCredential
+		return errNoCredential
 	}
 	scheme, bearer, _ := strings.Cut(values[0], " ")
 	bearer = strings.TrimSpace(bearer)
 	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || bearer == "" {
-		return access.Principal{}, errNoCredential
+		return errNoCredential
 	}
-	from := access.Origin{
-		RequestID: callOf(ctx).id,
-		UserAgent: clip(strings.ToValidUTF8(r.UserAgent(), "�"), 512),
-	}
+	c.from.RequestID, c.from.UserAgent = c.id, clip(strings.ToValidUTF8(r.UserAgent(), "�"), 512)
 	if a.s.ClientIP != nil {
-		from.SourceIP = a.s.ClientIP(r)
+		c.from.SourceIP = a.s.ClientIP(r)
 	} else if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		from.SourceIP = ap.Addr().Unmap().WithZone("")
+		c.from.SourceIP = ap.Addr().Unmap().WithZone("")
 	}
-	who, err := a.s.Authenticate(access.WithOrigin(ctx, from), bearer)
+	who, err := a.s.Authenticate(r.Context(), bearer)
 	if err != nil {
-		return access.Principal{}, err
+		return err
 	}
-	who.SourceIP, who.UserAgent, who.RequestID = from.SourceIP, from.UserAgent, from.RequestID
-	return who, nil
+	who.SourceIP, who.UserAgent, who.RequestID = c.from.SourceIP, c.from.UserAgent, c.from.RequestID
+	c.who = who
+	return nil
 }
 
 // once carries out a request with an Idempotency-Key, or replays its answer.
@@ -283,11 +326,17 @@ func (a *API) once(w http.ResponseWriter, r *http.Request, body []byte, who acce
 	_, _ = w.Write(held.body.Bytes()) // the caller may be gone
 }
 
-func (a *API) logCall(r *http.Request, c *call, status int, took time.Duration) {
+func (a *API) logCall(r *http.Request, c *call, status int, began time.Time) {
 	level := slog.LevelInfo
+	if c.quiet && status < http.StatusBadRequest {
+		// Products ask with every request of theirs: the metrics count, the log would drown.
+		if level = slog.LevelDebug; !a.log.Enabled(r.Context(), level) {
+			return
+		}
+	}
 	attrs := []slog.Attr{
 		slog.String("method", r.Method), slog.String("route", c.pattern), slog.Int("status", status),
-		slog.Duration("duration", took),
+		slog.Duration("duration", time.Since(began)),
 	}
 	if c.who.ID != "" {
 		attrs = append(attrs, slog.String("actor_id", c.who.ID))

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -26,8 +27,12 @@ type op struct {
 
 	// Plain answers requests of the usual form without the framework; false leaves
 	// the request to it. Only for what runs with every request of a product.
-	Plain func(w http.ResponseWriter, r *http.Request, body []byte) bool
+	Plain func(w http.ResponseWriter, r *http.Request, body string) bool
 }
+
+// fixed names an operation whose path has no parameter: it is found without the
+// mux.
+type fixed struct{ method, path string }
 
 // route registers an operation.
 func route[I, O any](a *API, o op, h func(context.Context, *I) (*O, error)) {
@@ -66,6 +71,9 @@ func route[I, O any](a *API, o op, h func(context.Context, *I) (*O, error)) {
 		}
 	}
 	a.ops[o.Method+" "+o.Path] = o
+	if !strings.Contains(o.Path, "{") {
+		a.fixed[fixed{o.Method, o.Path}] = o.Method + " " + o.Path
+	}
 	huma.Register(a.huma, ho, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {

@@ -23,7 +23,7 @@ import (
 var verifyAnswers = sync.Pool{New: func() any { return new([]byte) }}
 
 // verifyPlain answers a plain question; false leaves it to the framework.
-func (a *API) verifyPlain(w http.ResponseWriter, r *http.Request, body []byte) bool {
+func (a *API) verifyPlain(w http.ResponseWriter, r *http.Request, body string) bool {
 	if r.URL.RawQuery != "" || !plainHeaders(r.Header) {
 		return false
 	}
@@ -57,14 +57,14 @@ func plainHeaders(h http.Header) bool {
 
 // plainReader reads JSON of the plain form.
 type plainReader struct {
-	b []byte
+	s string
 	i int
 }
 
 // next skips blanks and consumes c if it comes next.
 func (r *plainReader) next(c byte) bool {
-	for r.i < len(r.b) {
-		switch r.b[r.i] {
+	for r.i < len(r.s) {
+		switch r.s[r.i] {
 		case ' ', '\t', '\r', '\n':
 			r.i++
 		case c:
@@ -78,20 +78,20 @@ func (r *plainReader) next(c byte) bool {
 }
 
 // text reads a string of printable ASCII without escapes.
-func (r *plainReader) text() ([]byte, bool) {
+func (r *plainReader) text() (string, bool) {
 	if !r.next('"') {
-		return nil, false
+		return "", false
 	}
-	for start := r.i; r.i < len(r.b); r.i++ {
-		switch c := r.b[r.i]; {
+	for start := r.i; r.i < len(r.s); r.i++ {
+		switch c := r.s[r.i]; {
 		case c == '"':
 			r.i++
-			return r.b[start : r.i-1], true
+			return r.s[start : r.i-1], true
 		case c < 0x20 || c > 0x7e || c == '\\':
-			return nil, false
+			return "", false
 		}
 	}
-	return nil, false
+	return "", false
 }
 
 // word consumes a literal.
@@ -99,7 +99,7 @@ func (r *plainReader) word(s string) bool {
 	if !r.next(s[0]) {
 		return false
 	}
-	if !bytes.HasPrefix(r.b[r.i:], []byte(s[1:])) {
+	if !strings.HasPrefix(r.s[r.i:], s[1:]) {
 		return false
 	}
 	r.i += len(s) - 1
@@ -110,13 +110,13 @@ func (r *plainReader) word(s string) bool {
 func (r *plainReader) number() (n int64, ok bool) {
 	r.next(0xff) // only the blanks
 	start := r.i
-	for ; r.i < len(r.b) && r.b[r.i] >= '0' && r.b[r.i] <= '9'; r.i++ {
-		n = 10*n + int64(r.b[r.i]-'0')
+	for ; r.i < len(r.s) && r.s[r.i] >= '0' && r.s[r.i] <= '9'; r.i++ {
+		n = 10*n + int64(r.s[r.i]-'0')
 		if r.i-start >= 7 {
 			return 0, false
 		}
 	}
-	return n, r.i == start+1 || r.i > start && r.b[start] != '0'
+	return n, r.i == start+1 || r.i > start && r.s[start] != '0'
 }
 
 // list reads an array of strings.
@@ -133,7 +133,7 @@ func (r *plainReader) list(most int) ([]string, bool) {
 		if !ok || len(out) == most {
 			return nil, false
 		}
-		out = append(out, string(s))
+		out = append(out, s)
 		if r.next(']') {
 			return out, true
 		}
@@ -143,10 +143,10 @@ func (r *plainReader) list(most int) ([]string, bool) {
 	}
 }
 
-// parsePlain reads a question; false says only that it is not of the plain form.
-func parsePlain(b []byte) (apikey.VerifyParams, bool) {
+// parsePlain reads a question, of which the answer holds pieces; false says only that it is not of the plain form.
+func parsePlain(s string) (apikey.VerifyParams, bool) {
 	var p apikey.VerifyParams
-	r := plainReader{b: b}
+	r := plainReader{s: s}
 	if !r.next('{') {
 		return p, false
 	}
@@ -169,19 +169,18 @@ func parsePlain(b []byte) (apikey.VerifyParams, bool) {
 		}
 	}
 	r.next(0xff)
-	return p, r.i == len(b) && seen&1 != 0 && p.Validate() == nil
+	return p, r.i == len(s) && seen&1 != 0 && p.Validate() == nil
 }
 
 // readPlain reads the value of one name, and says which bit stands for the name.
-func readPlain(p *apikey.VerifyParams, r *plainReader, name []byte) (bit uint, ok bool) {
+func readPlain(p *apikey.VerifyParams, r *plainReader, name string) (bit uint, ok bool) {
 	str := func(most int) (s string) {
-		var b []byte
-		b, ok = r.text()
-		ok = ok && len(b) <= most
-		return string(b)
+		s, ok = r.text()
+		ok = ok && len(s) <= most
+		return s
 	}
 	var err error
-	switch string(name) {
+	switch name {
 	case "key":
 		p.Token = str(200)
 		return 1, ok

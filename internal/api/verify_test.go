@@ -24,7 +24,7 @@ var plainQuestions = []string{
 // What is read by hand is what encoding/json reads; what is not plain is left to it.
 func checkPlain(t *testing.T, question []byte) (ok bool) {
 	t.Helper()
-	got, ok := parsePlain(question)
+	got, ok := parsePlain(string(question))
 	if !ok {
 		return false
 	}
@@ -63,7 +63,7 @@ func TestParsePlain(t *testing.T) {
 		`{"key":"` + strings.Repeat("a", 201) + `"}`, `{"key":"a","product":"` + strings.Repeat("a", 101) + `"}`,
 		`{"key":"a","scopes":[` + strings.Repeat(`"a",`, 50) + `"a"]}`,
 	} {
-		if _, ok := parsePlain([]byte(q)); ok {
+		if _, ok := parsePlain(q); ok {
 			t.Errorf("%s is read by hand", q)
 		}
 	}
@@ -112,9 +112,9 @@ func FuzzAppendString(f *testing.F) {
 }
 
 func TestParsePlain_allocations(t *testing.T) {
-	question := []byte(`{"key":"ll_live_0123456789012345678901234567890123456789012345678","environment":"live","scopes":["renders:create"],"ip":"192.0.2.1"}`)
+	question := `{"key":"ll_live_0123456789012345678901234567890123456789012345678","environment":"live","scopes":["renders:create"],"ip":"192.0.2.1"}`
 	var v apikey.VerifyParams
-	if n := testing.AllocsPerRun(100, func() { v, _ = parsePlain(question) }); n > 5 {
+	if n := testing.AllocsPerRun(100, func() { v, _ = parsePlain(question) }); n > 1 {
 		t.Errorf("%v allocations", n)
 	}
 	if v.IP != netip.MustParseAddr("192.0.2.1") {

@@ -18,10 +18,7 @@ var errCredential = fault.New(fault.Unauthenticated, "credential_invalid", "The 
 // The caller's address comes from access.OriginOf.
 func (v *Verifier) Authenticate(ctx context.Context, token string) (access.Principal, error) {
 	var none access.Principal
-	if _, ok := ParseToken(token); !ok {
-		return none, errCredential
-	}
-	e, err := v.lookup(ctx, token)
+	e, _, err := v.lookup(ctx, token)
 	if err != nil {
 		return none, err
 	}

@@ -12,19 +12,29 @@ import (
 
 // lookup returns what is known of a token; nil when there is no such key. It
 // answers from memory while the change feed is fresh, else from the database.
-func (v *Verifier) lookup(ctx context.Context, token string) (*entry, error) {
+//
+// The form is looked at only when memory doesn't know the token: what it knows
+// had it. Between random input and the database stands the checksum.
+func (v *Verifier) lookup(ctx context.Context, token string) (e *entry, formed bool, err error) {
+	if len(token) > maxToken {
+		return nil, false, nil
+	}
 	sum := v.ring.Sum(token)
 	e, ok := v.remembered(sum)
 	switch hits := &v.hits[sum[0]%hitCounters]; {
 	case e != nil:
 		hits.known.Add(1)
-		return e, nil
+		return e, true, nil
 	case ok:
 		hits.absent.Add(1)
-		return nil, nil
+		return nil, true, nil
+	}
+	if _, ok := ParseToken(token); !ok {
+		return nil, false, nil
 	}
 	v.misses.Add(1)
-	return v.lookupInDatabase(ctx, sum, token)
+	e, err = v.lookupInDatabase(ctx, sum, token)
+	return e, true, err
 }
 
 // remembered returns what memory knows of a token; ok with nil is that there is

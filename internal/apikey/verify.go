@@ -245,12 +245,12 @@ func (v *Verifier) Check(ctx context.Context, p *VerifyParams) (Verification, er
 	if err := p.Validate(); err != nil {
 		return Verification{}, err
 	}
-	if _, ok := ParseToken(p.Token); !ok {
-		return Verification{Outcome: Malformed}, nil
-	}
-	e, err := v.lookup(ctx, p.Token)
-	if err != nil {
+	e, formed, err := v.lookup(ctx, p.Token)
+	switch {
+	case err != nil:
 		return Verification{}, err
+	case !formed:
+		return Verification{Outcome: Malformed}, nil
 	}
 	if e == nil || !p.Confine.IsZero() && !e.below(p.Confine) {
 		return Verification{Outcome: NotFound}, nil

@@ -234,16 +234,15 @@ func (a *App) loopTable() []worker.Loop {
 }
 
 func (a *App) publicMux() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", a.api)
-	mux.HandleFunc("GET /livez", a.livez)
-	mux.HandleFunc("GET /readyz", a.readyz)
+	health := http.NewServeMux()
+	health.HandleFunc("GET /livez", a.livez)
+	health.HandleFunc("GET /readyz", a.readyz)
 	return a.metrics.HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !api.IsClean(r.URL.Path) { // the mux would redirect it
-			a.api.ServeHTTP(w, r)
+		if (r.URL.Path == "/livez" || r.URL.Path == "/readyz") && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			health.ServeHTTP(w, r)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		a.api.ServeHTTP(w, r)
 	}))
 }
 

@@ -87,3 +87,29 @@ func TestVerify_acrossReplicas(t *testing.T) {
 	a.must(t, "POST", "/v1/tenants/"+a.Tenant+"/resume", nil)
 	within("resumed", token, "VALID")
 }
+
+// A verification that was answered is no line of the log, only of the metrics; a request that was refused is one.
+func TestVerify_log(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ask := func(token string) {
+		w.Do(t, apptest.Request{Method: "POST", Path: "/v1/keys/verify", Token: token, Body: `{"key":"x"}`})
+	}
+	lines := func(level string) (n int) {
+		for line := range strings.Lines(w.Log.String()) {
+			if strings.Contains(line, `"msg":"request"`) && strings.Contains(line, `"route":"POST /v1/keys/verify"`) && strings.Contains(line, `"level":"`+level+`"`) {
+				n++
+			}
+		}
+		return n
+	}
+	ask(w.Owner)
+	if lines("INFO") != 0 || lines("DEBUG") != 1 {
+		t.Error(w.Log)
+	}
+	ask(w.Foreign)
+	ask("nobody")
+	if lines("INFO") != 2 || lines("DEBUG") != 1 {
+		t.Error(w.Log)
+	}
+}

@@ -42,33 +42,39 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (access.Princ
 	if err == nil {
 		p, err = s.principal(g, now)
 	}
-	var no *refusal
-	switch {
-	case errors.As(err, &no):
-		s.log.InfoContext(ctx, "credential refused", "expired", no.expired, "reason", no.reason.Error(), "token_id", g.Token.String(),
-			"source_ip", access.OriginOf(ctx).SourceIP, "request_id", access.OriginOf(ctx).RequestID)
-		if no.expired {
-			return access.Principal{}, fault.New(fault.Unauthenticated, "credential_expired", "The credential has expired.")
-		}
-		return access.Principal{}, fault.New(fault.Unauthenticated, "credential_invalid", "The credential is not valid.")
-	case err != nil:
-		return access.Principal{}, err
+	if err != nil {
+		return access.Principal{}, s.refuse(ctx, g, err)
 	}
 	s.uses.note(g, now, access.OriginOf(ctx).SourceIP)
 	return p, nil
 }
 
+// refuse logs why a bearer is turned away and returns what its sender is told.
+func (s *Service) refuse(ctx context.Context, g grant, err error) error {
+	no, ok := errors.AsType[*refusal](err)
+	if !ok {
+		return err
+	}
+	s.log.InfoContext(ctx, "credential refused", "expired", no.expired, "reason", no.reason.Error(), "token_id", g.Token.String(),
+		"source_ip", access.OriginOf(ctx).SourceIP, "request_id", access.OriginOf(ctx).RequestID)
+	if no.expired {
+		return fault.New(fault.Unauthenticated, "credential_expired", "The credential has expired.")
+	}
+	return fault.New(fault.Unauthenticated, "credential_invalid", "The credential is not valid.")
+}
+
 // grantOf finds what a bearer stands for, in memory or in the database.
 func (s *Service) grantOf(ctx context.Context, bearer string, now time.Time) (grant, error) {
-	jwt := s.issuer != nil && looksLikeJWT(bearer)
-	if !jwt && !wellFormed(bearer) {
-		return grant{}, invalid("malformed token")
-	}
+	// The form is looked at only when memory doesn't know the bearer: what it knows had it.
 	key := s.keys.Sum(bearer)
 	if s.fresh() {
 		if g, ok := s.cache.get(key, now); ok {
 			return g, nil
 		}
+	}
+	jwt := s.issuer != nil && looksLikeJWT(bearer)
+	if !jwt && !wellFormed(bearer) {
+		return grant{}, invalid("malformed token")
 	}
 	// What is read from here on may be stored only if nothing changed meanwhile.
 	generation := s.cache.generation.Load()

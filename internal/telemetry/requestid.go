@@ -14,7 +14,8 @@ const (
 	maxRequestID = 128
 )
 
-type requestIDKey struct{}
+// RequestIDKey asks a context for the request's id, a string. It is public for contexts that carry more than that.
+type RequestIDKey struct{}
 
 // AcceptRequestID returns the caller's request id when it is sane (8 to 128 letters, digits and -_.:/+=@), which keeps a
 // trace whole across services; else a new one. What isn't sane can't be trusted in a log.
@@ -38,12 +39,12 @@ func NewRequestID() string { return rand.Text() }
 
 // WithRequestID returns a context that carries the id; the logger adds it to every line.
 func WithRequestID(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, requestIDKey{}, id)
+	return context.WithValue(ctx, RequestIDKey{}, id)
 }
 
 // RequestID returns the context's request id, or "".
 func RequestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
+	id, _ := ctx.Value(RequestIDKey{}).(string)
 	return id
 }
 
