@@ -89,6 +89,51 @@ $$;
 
 COMMENT ON FUNCTION public.landlord_effective_status(tenant uuid) IS 'The strictest of a tenant''s own status and its ancestors'', whom a transaction in the tenant''s scope does not see; NULL when there is no such tenant, or it was deleted.';
 
+CREATE TABLE public.tenant_key_policies (
+    tenant_id uuid NOT NULL,
+    allowed_ips cidr[],
+    environments public.api_key_environment[] DEFAULT '{live,test}'::public.api_key_environment[] NOT NULL,
+    max_age_days integer,
+    leak_action text DEFAULT 'revoke'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tenant_key_policies_allowed_ips_check CHECK ((cardinality(allowed_ips) > 0)),
+    CONSTRAINT tenant_key_policies_environments_check CHECK ((cardinality(environments) > 0)),
+    CONSTRAINT tenant_key_policies_leak_action_check CHECK ((leak_action = ANY (ARRAY['revoke'::text, 'disable'::text, 'flag'::text]))),
+    CONSTRAINT tenant_key_policies_max_age_days_check CHECK (((max_age_days >= 1) AND (max_age_days <= 3650)))
+);
+
+ALTER TABLE ONLY public.tenant_key_policies FORCE ROW LEVEL SECURITY;
+
+COMMENT ON TABLE public.tenant_key_policies IS 'What a tenant demands of its API keys and of those of the tenants below it: of all policies on the way to the root the strictest counts. No row: it demands nothing.';
+
+COMMENT ON COLUMN public.tenant_key_policies.allowed_ips IS 'Networks the keys work from, beside what a key''s own list says; NULL = any, never empty.';
+
+COMMENT ON COLUMN public.tenant_key_policies.environments IS 'Keys of which environments work.';
+
+COMMENT ON COLUMN public.tenant_key_policies.max_age_days IS 'Longest life of a key from its issue; NULL = any. Keys that are there already keep their end.';
+
+COMMENT ON COLUMN public.tenant_key_policies.leak_action IS 'What a report that a key has leaked does to it: revoke, disable, or flag, which only tells of it.';
+
+CREATE FUNCTION public.landlord_key_policies(tenant uuid) RETURNS SETOF public.tenant_key_policies
+    LANGUAGE plpgsql ROWS 5
+    AS $$
+DECLARE
+    scope text := coalesce(current_setting('landlord.operator', true), '');
+BEGIN
+    PERFORM set_config('landlord.operator', 'on', true);
+    RETURN QUERY
+        SELECT y.*
+          FROM tenants t
+          JOIN tenant_key_policies y ON y.tenant_id = ANY (t.ancestors || t.id)
+         WHERE t.id = tenant
+         ORDER BY array_position(t.ancestors || t.id, y.tenant_id);
+    PERFORM set_config('landlord.operator', scope, true);
+END;
+$$;
+
+COMMENT ON FUNCTION public.landlord_key_policies(tenant uuid) IS 'The key policies that bind a tenant, from the root down to its own, also in the tenant''s scope, which does not see those above it.';
+
 CREATE FUNCTION public.landlord_make_month_partition(parent text, month date) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -219,7 +264,15 @@ CREATE TABLE public.api_keys (
     created_by text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    disabled_at timestamp with time zone,
+    disabled_reason text,
+    generation integer DEFAULT 1 NOT NULL,
+    origin_id uuid,
+    expiry_notice_at timestamp with time zone,
     CONSTRAINT api_keys_allowed_ips_check CHECK ((cardinality(allowed_ips) > 0)),
+    CONSTRAINT api_keys_disabled_check CHECK (((disabled_at IS NULL) OR (NOT is_active))),
+    CONSTRAINT api_keys_disabled_reason_check CHECK (((disabled_reason IS NULL) OR (disabled_at IS NOT NULL))),
+    CONSTRAINT api_keys_generation_check CHECK ((generation > 0)),
     CONSTRAINT api_keys_hash_check CHECK ((hash <> ''::text)),
     CONSTRAINT api_keys_last4_check CHECK ((char_length(last4) <= 4)),
     CONSTRAINT api_keys_metadata_check CHECK ((jsonb_typeof(metadata) = 'object'::text)),
@@ -265,6 +318,14 @@ COMMENT ON COLUMN public.api_keys.last_used_at IS 'Written in batches, so up to 
 COMMENT ON COLUMN public.api_keys.usage_count IS 'Verifications that answered VALID; written in batches with last_used_at.';
 
 COMMENT ON COLUMN public.api_keys.created_by IS 'kind:id of the principal that issued it.';
+
+COMMENT ON COLUMN public.api_keys.disabled_at IS 'When it was switched off; NULL while it is on.';
+
+COMMENT ON COLUMN public.api_keys.generation IS 'How many keys the chain of rotations has up to this one.';
+
+COMMENT ON COLUMN public.api_keys.origin_id IS 'The first key of the chain of rotations; NULL = this one.';
+
+COMMENT ON COLUMN public.api_keys.expiry_notice_at IS 'When the next notice of its end is due: 30, 7 and 1 days before expires_at and then; NULL = none is to come. Bookkeeping, not part of the ETag.';
 
 CREATE TABLE public.audit_log (
     id bigint NOT NULL,
@@ -526,6 +587,8 @@ CREATE TABLE public.plans (
     archived boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    api_keys jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT plans_api_keys_check CHECK ((jsonb_typeof(api_keys) = 'object'::text)),
     CONSTRAINT plans_name_check CHECK ((name ~ '^[a-z][a-z0-9-]{1,62}$'::text)),
     CONSTRAINT plans_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
     CONSTRAINT plans_title_check CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200))),
@@ -539,6 +602,8 @@ COMMENT ON COLUMN public.plans.trial_days IS 'Length of the evaluation of a new 
 COMMENT ON COLUMN public.plans.settings IS 'Values of setting definitions that tenants of this plan start from: {name: value}.';
 
 COMMENT ON COLUMN public.plans.archived IS 'Kept for the tenants that have it; new tenants cannot choose it.';
+
+COMMENT ON COLUMN public.plans.api_keys IS 'Bounds of the keys of its tenants: {"max_age_days": 365, "rate_limit_rpm": 600, "max_keys": 20}, each optional. Read when a key is made or changed.';
 
 CREATE TABLE public.products (
     name text NOT NULL,
@@ -1473,6 +1538,9 @@ ALTER TABLE ONLY public.tenant_idp_config
 ALTER TABLE ONLY public.tenant_idp_config
     ADD CONSTRAINT tenant_idp_config_tenant_id_name_key UNIQUE (tenant_id, name);
 
+ALTER TABLE ONLY public.tenant_key_policies
+    ADD CONSTRAINT tenant_key_policies_pkey PRIMARY KEY (tenant_id);
+
 ALTER TABLE ONLY public.tenant_limits
     ADD CONSTRAINT tenant_limits_pkey PRIMARY KEY (tenant_id, meter, period);
 
@@ -1539,11 +1607,19 @@ CREATE INDEX access_tokens_operator_idx ON public.access_tokens USING btree (ope
 
 CREATE INDEX access_tokens_service_account_idx ON public.access_tokens USING btree (service_account_id) WHERE (service_account_id IS NOT NULL);
 
+CREATE INDEX api_keys_created_by_idx ON public.api_keys USING btree (created_by, id) WHERE (created_by IS NOT NULL);
+
 CREATE INDEX api_keys_expires_idx ON public.api_keys USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (revoked_at IS NULL));
+
+CREATE INDEX api_keys_expiry_notice_idx ON public.api_keys USING btree (expiry_notice_at) WHERE (expiry_notice_at IS NOT NULL);
 
 CREATE INDEX api_keys_grace_ends_idx ON public.api_keys USING btree (grace_ends_at) WHERE ((grace_ends_at IS NOT NULL) AND (revoked_at IS NULL));
 
-CREATE INDEX api_keys_prefix_idx ON public.api_keys USING btree (prefix);
+CREATE INDEX api_keys_last4_idx ON public.api_keys USING btree (last4);
+
+CREATE INDEX api_keys_origin_idx ON public.api_keys USING btree (tenant_id, origin_id, generation) WHERE (origin_id IS NOT NULL);
+
+CREATE INDEX api_keys_prefix_pattern_idx ON public.api_keys USING btree (prefix text_pattern_ops);
 
 CREATE INDEX api_keys_product_idx ON public.api_keys USING btree (product) WHERE (product IS NOT NULL);
 
@@ -1659,7 +1735,7 @@ CREATE INDEX tenants_trial_ends_idx ON public.tenants USING btree (trial_ends_at
 
 CREATE TRIGGER access_tokens_touch_updated_at BEFORE UPDATE OF id, operator_id, service_account_id, name, prefix, last4, expires_at, revoked_at, revoked_reason, created_by, created_at, updated_at ON public.access_tokens FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
-CREATE TRIGGER api_keys_touch_updated_at BEFORE UPDATE OF id, tenant_id, project_id, product, name, description, environment, prefix, last4, scopes, allowed_ips, rate_limit_rpm, is_active, expires_at, revoked_at, revoked_reason, rotated_from, rotated_to, grace_ends_at, metadata, created_by, created_at, updated_at ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+CREATE TRIGGER api_keys_touch_updated_at BEFORE UPDATE OF id, tenant_id, project_id, product, name, description, environment, prefix, last4, scopes, allowed_ips, rate_limit_rpm, is_active, disabled_at, disabled_reason, expires_at, revoked_at, revoked_reason, rotated_from, rotated_to, grace_ends_at, metadata, created_by, created_at, updated_at ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER event_types_touch_updated_at BEFORE UPDATE ON public.event_types FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
@@ -1683,6 +1759,8 @@ CREATE TRIGGER tenant_domains_touch_updated_at BEFORE UPDATE ON public.tenant_do
 
 CREATE TRIGGER tenant_idp_config_touch_updated_at BEFORE UPDATE ON public.tenant_idp_config FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
+CREATE TRIGGER tenant_key_policies_touch_updated_at BEFORE UPDATE ON public.tenant_key_policies FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
 CREATE TRIGGER tenant_limits_touch_updated_at BEFORE UPDATE ON public.tenant_limits FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER tenant_products_touch_updated_at BEFORE UPDATE ON public.tenant_products FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
@@ -1702,6 +1780,9 @@ ALTER TABLE ONLY public.access_tokens
 
 ALTER TABLE ONLY public.access_tokens
     ADD CONSTRAINT access_tokens_service_account_id_fkey FOREIGN KEY (service_account_id) REFERENCES public.service_accounts(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_origin_fkey FOREIGN KEY (tenant_id, origin_id) REFERENCES public.api_keys(tenant_id, id) ON DELETE SET NULL (origin_id);
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_product_fkey FOREIGN KEY (product) REFERENCES public.products(name) ON DELETE RESTRICT;
@@ -1756,6 +1837,9 @@ ALTER TABLE ONLY public.tenant_domains
 
 ALTER TABLE ONLY public.tenant_idp_config
     ADD CONSTRAINT tenant_idp_config_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.tenant_key_policies
+    ADD CONSTRAINT tenant_key_policies_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.tenant_limits
     ADD CONSTRAINT tenant_limits_meter_fkey FOREIGN KEY (meter) REFERENCES public.meters(name) ON DELETE RESTRICT;
@@ -1818,6 +1902,8 @@ ALTER TABLE public.tenant_events ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_idp_config ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.tenant_key_policies ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.tenant_limits ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_products ENABLE ROW LEVEL SECURITY;
@@ -1845,6 +1931,8 @@ CREATE POLICY tenant_scope ON public.tenant_domains USING (((tenant_id = public.
 CREATE POLICY tenant_scope ON public.tenant_events USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
 
 CREATE POLICY tenant_scope ON public.tenant_idp_config USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
+
+CREATE POLICY tenant_scope ON public.tenant_key_policies USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
 
 CREATE POLICY tenant_scope ON public.tenant_limits USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
 
@@ -1892,6 +1980,8 @@ GRANT USAGE ON SCHEMA public TO landlord_app;
 
 REVOKE ALL ON FUNCTION public.landlord_drop_month_partition(parent text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.landlord_drop_month_partition(parent text, month date) TO landlord_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_key_policies TO landlord_app;
 
 REVOKE ALL ON FUNCTION public.landlord_make_month_partition(parent text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.landlord_make_month_partition(parent text, month date) TO landlord_app;

@@ -19,6 +19,7 @@ type keysCmd struct {
 	Rotate keyRotateCmd `cmd:"" help:"Replace a key by a new one with the same settings."`
 	Revoke keyRevokeCmd `cmd:"" help:"End a key for good."`
 	Verify keyVerifyCmd `cmd:"" help:"Ask whether a token may do something; fails unless it is VALID."`
+	Policy keyPolicyCmd `cmd:"" help:"What a tenant demands of its keys and of those below it."`
 }
 
 func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {

@@ -143,13 +143,9 @@ func (rawObject) Schema(huma.Registry) *huma.Schema {
 }
 
 func (a *API) apiKeyOf(k apikey.Key) APIKey {
-	ips := make([]string, len(k.AllowedIPs))
-	for i, p := range k.AllowedIPs {
-		ips[i] = p.String()
-	}
 	return APIKey{
 		ID: k.ID, TenantID: k.TenantID, ProjectID: k.ProjectID, Product: k.Product, Environment: string(k.Environment), Name: k.Name,
-		Description: k.Description, Prefix: k.Prefix, Last4: k.Last4, Scopes: k.Scopes, AllowedIPs: ips, RateLimitRPM: k.RateLimitRPM,
+		Description: k.Description, Prefix: k.Prefix, Last4: k.Last4, Scopes: k.Scopes, AllowedIPs: cidrs(k.AllowedIPs), RateLimitRPM: k.RateLimitRPM,
 		IsActive: k.IsActive, State: string(a.s.APIKeys.StateOf(k)), ExpiresAt: utc(k.ExpiresAt), RevokedAt: utc(k.RevokedAt),
 		RevokedReason: k.RevokedReason, RotatedFrom: k.RotatedFrom, RotatedTo: k.RotatedTo, GraceEndsAt: utc(k.GraceEndsAt),
 		LastUsedAt: utc(k.LastUsedAt), LastUsedIP: k.LastUsedIP, UsageCount: k.UsageCount, Metadata: k.Metadata, CreatedBy: k.CreatedBy,

@@ -15,6 +15,7 @@ func (a *API) routes() {
 	a.tokenRoutes()
 	a.auditRoutes()
 	a.apiKeyRoutes()
+	a.keyPolicyRoutes()
 	a.catalogRoutes()
 	a.entitlementRoutes()
 	a.projectRoutes()

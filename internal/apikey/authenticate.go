@@ -33,8 +33,11 @@ func (v *Verifier) Authenticate(ctx context.Context, token string) (access.Princ
 		return none, fault.New(fault.Forbidden, "tenant_archived", "The tenant is archived.")
 	default:
 	}
+	if e.barred {
+		return none, fault.New(fault.Forbidden, "environment_not_allowed", "The tenant's key policy allows no %s keys.", e.environment)
+	}
 	from := access.OriginOf(ctx).SourceIP
-	if !e.networks.allow(from) {
+	if !e.from(from) {
 		return none, fault.New(fault.Forbidden, "ip_not_allowed", "The key does not work from this address.")
 	}
 	if d := v.spend(ctx, now, e, 1, false); !d.Allowed {

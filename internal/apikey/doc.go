@@ -28,7 +28,8 @@
 // # Invariants
 //
 // A key works from its tenant's addresses only if it names none, or the caller's
-// is known and on its list. A key never holds a permission on landlord's API that
+// is known and on its list; and only where the policies of its tenant and of all
+// above it allow that, too. A key never holds a permission on landlord's API that
 // its maker did not hold, and none at all when it is a test key or a project's.
 // Revoking is possible whatever the tenant's status is.
 //
@@ -36,10 +37,10 @@
 //
 // # Reads
 //
-// tenants (slug, ancestors, status), tenant_projects (status), tenant_products and
+// tenants (slug, ancestors, status; locked when a policy is put), tenant_projects (status), tenant_products and
 // products (default_config, scopes), joined in the statement of a miss; products
 // and tenant_projects when a key is made.
 //
-// Writes: api_keys. Deliberately not here: named and shared limits, imports, and
+// Writes: api_keys, tenant_key_policies. Deliberately not here: named and shared limits, imports, and
 // what a gateway's protocol wants (package gateway).
 package apikey

@@ -35,7 +35,9 @@ type row struct {
 	Ancestors       []id.Tenant     `db:"ancestors"`
 	TenantStatus    string          `db:"tenant_status"` // the effective one
 	ProjectArchived bool            `db:"project_archived"`
-	Products        []string        `db:"products"` // entitlements, in step with the next three
+	PolicyNetworks  []string        `db:"policy_networks"` // a list for each policy that has one, with blanks between
+	PolicyAllows    bool            `db:"policy_allows"`   // keys of this environment
+	Products        []string        `db:"products"`        // entitlements, in step with the next three
 	ProductsUntil   []*time.Time    `db:"products_until"`
 	ProductsConfig  []string        `db:"products_config"`  // the tenant's own
 	ProductsDefault []string        `db:"products_default"` // the product's
@@ -77,8 +79,10 @@ type entry struct {
 	tenantDenied    Outcome // "" unless the tenant is suspended or archived
 	frozen          bool
 	projectArchived bool
+	barred          bool // no key of this environment works, by a policy
 
 	networks     networks
+	policies     []networks // of the tenant and those above it: all must allow, too
 	scopes       scopeSet
 	limit        ratelimit.Limit
 	entitlements []entitled
@@ -94,8 +98,8 @@ func newEntry(r *row) *entry {
 		id: r.ID, tenant: r.TenantID, project: r.ProjectID, ancestors: r.Ancestors, name: r.Name,
 		tenantSlug: r.TenantSlug, product: r.Product, environment: r.Environment,
 		revoked: r.Revoked, active: r.IsActive, ends: earlier(nanos(r.ExpiresAt), nanos(r.GraceEndsAt)),
-		projectArchived: r.ProjectArchived,
-		networks:        newNetworks(r.AllowedIPs), scopes: newScopeSet(r.Scopes),
+		projectArchived: r.ProjectArchived, barred: !r.PolicyAllows,
+		networks: newNetworks(r.AllowedIPs), scopes: newScopeSet(r.Scopes),
 		limit: ratelimit.PerMinute(int64(r.RateLimitRPM)), metadata: compact(r.Metadata),
 		use: &use{key: r.ID, tenant: r.TenantID},
 	}
@@ -107,6 +111,9 @@ func newEntry(r *row) *entry {
 		e.tenantDenied = TenantSuspended
 	default: // archived, and whatever a newer schema adds
 		e.tenantDenied = TenantArchived
+	}
+	for _, list := range r.PolicyNetworks {
+		e.policies = append(e.policies, parseNetworks(list))
 	}
 	for i, p := range r.Products {
 		e.entitlements = append(e.entitlements, entitled{p, nanos(r.ProductsUntil[i]), inForce(r.ProductsDefault[i], r.ProductsConfig[i])})
@@ -187,7 +194,27 @@ func (e *entry) bytes() uint32 {
 	if e.networks.many != nil {
 		n += 100 * e.networks.many.Size()
 	}
+	for _, p := range e.policies {
+		n += 40 + 32*len(p.few)
+		if p.many != nil {
+			n += 100 * p.many.Size()
+		}
+	}
 	return uint32(n)
+}
+
+// from reports whether the key may be used by a caller at ip: its own list and
+// those of all policies must allow it.
+func (e *entry) from(ip netip.Addr) bool {
+	if !e.networks.allow(ip) {
+		return false
+	}
+	for _, p := range e.policies {
+		if !p.allow(ip) {
+			return false
+		}
+	}
+	return true
 }
 
 // below reports whether the key's tenant is t or lies below it.

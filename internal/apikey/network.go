@@ -8,7 +8,7 @@ import (
 	"github.com/gaissmai/bart"
 )
 
-// maxNetworks is the most networks a key's allow-list may have.
+// maxNetworks is the most networks the allow-list of a key or policy may have.
 const maxNetworks = 100
 
 // fewNetworks is up to how many a walk along a slice beats a routing table.
@@ -61,7 +61,7 @@ func normalNetworks(in []netip.Prefix) ([]netip.Prefix, bool) {
 	return slices.Compact(out), true
 }
 
-// networks is a key's allow-list, ready to be asked. None allows every address.
+// networks is the allow-list of a key or policy, ready to be asked. None allows every address.
 type networks struct {
 	few  []netip.Prefix
 	many *bart.Lite
@@ -78,8 +78,23 @@ func newNetworks(list []netip.Prefix) networks {
 	return n
 }
 
+// parseNetworks reads a list as the database writes it. What it can't read it
+// leaves out, which allows less, not more.
+func parseNetworks(list string) networks {
+	var all []netip.Prefix
+	for s := range strings.FieldsSeq(list) {
+		if p, ok := ParseNetwork(s); ok {
+			all = append(all, p)
+		}
+	}
+	if len(all) == 0 {
+		return networks{many: new(bart.Lite)} // allows nobody
+	}
+	return newNetworks(all)
+}
+
 // allow reports whether a caller at ip may come in. An address that is not known
-// is allowed only by a key that has no list.
+// is allowed only where there is no list.
 func (n networks) allow(ip netip.Addr) bool {
 	if len(n.few) == 0 && n.many == nil {
 		return true

@@ -16,8 +16,8 @@ const (
 	TenantSuspended     Outcome = "TENANT_SUSPENDED"     // the tenant or an ancestor
 	TenantFrozen        Outcome = "TENANT_FROZEN"        // and a scope that writes was asked for
 	ProjectArchived     Outcome = "PROJECT_ARCHIVED"     // the key's project, or the one asked for
-	EnvironmentMismatch Outcome = "ENVIRONMENT_MISMATCH" // a test key where a live one is wanted, or the reverse
-	IPNotAllowed        Outcome = "IP_NOT_ALLOWED"       // the key has a list, and the caller's address is not on it or not known
+	EnvironmentMismatch Outcome = "ENVIRONMENT_MISMATCH" // a test key where a live one is wanted, or the reverse, or a policy bars its environment
+	IPNotAllowed        Outcome = "IP_NOT_ALLOWED"       // the key or a policy has a list, and the caller's address is not on it or not known
 	NotEntitled         Outcome = "NOT_ENTITLED"         // the tenant doesn't have the product now, or the key is another product's
 	InsufficientScope   Outcome = "INSUFFICIENT_SCOPE"   // a scope is missing, or the key is another project's
 	RateLimited         Outcome = "RATE_LIMITED"         // of the key

@@ -157,6 +157,13 @@ func TestRace_loadEndsAfterTheChange(t *testing.T) {
 			},
 			want: apikey.NotEntitled,
 		},
+		"key policy put": {
+			change: func(w *world, _ apikey.Key) []changefeed.Change {
+				w.exec(`INSERT INTO tenant_key_policies (tenant_id, environments) VALUES ($1, '{test}')`, w.tenant)
+				return []changefeed.Change{{Kind: "key_policy", TenantID: w.tenant, ID: w.tenant.UUID()}}
+			},
+			want: apikey.EnvironmentMismatch,
+		},
 		"catalogue changed": {
 			change: func(w *world, _ apikey.Key) []changefeed.Change {
 				w.exec(`UPDATE tenant_products SET enabled = FALSE WHERE tenant_id = $1`, w.tenant)

@@ -87,6 +87,9 @@ func (s *Service) Create(ctx context.Context, p CreateParams) (Key, secret.Text,
 		if err := checkWritable(ctx, tx, p.TenantID); err != nil {
 			return err
 		}
+		if err := checkPolicy(ctx, tx, p.TenantID, p.Environment); err != nil {
+			return err
+		}
 		if err := checkProject(ctx, tx, p.TenantID, p.ProjectID); err != nil {
 			return err
 		}
@@ -277,6 +280,9 @@ func (s *Service) Rotate(ctx context.Context, p RotateParams) (Key, secret.Text,
 		if err := s.rotatable(ctx, old, now); err != nil {
 			return err
 		}
+		if err := checkPolicy(ctx, tx, p.TenantID, old.Environment); err != nil {
+			return err
+		}
 		k = successor(old, actor(ctx), p.ExpiresAt)
 		grace := now.Add(p.Grace)
 		if _, err := retireKey(ctx, tx, p.TenantID, old.ID, k.ID, grace); err != nil {
@@ -376,6 +382,15 @@ func checkWritable(ctx context.Context, tx pg.Tx, tenant id.Tenant) error {
 	}
 	who, _ := access.From(ctx)
 	return access.CheckWritable(status, who)
+}
+
+// checkPolicy refuses keys that the policies which bind the tenant bar.
+func checkPolicy(ctx context.Context, tx pg.Tx, tenant id.Tenant, env Environment) error {
+	policies, err := selectPolicies(ctx, tx, tenant)
+	if err != nil {
+		return err
+	}
+	return rulesOf(policies).checkEnvironment(env)
 }
 
 // checkProject refuses keys for a project that is archived. One that does not

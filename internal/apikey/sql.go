@@ -149,6 +149,65 @@ func selectTenantStatus(ctx context.Context, tx pg.Tx, tenant id.Tenant) (status
 	return status, err
 }
 
+const policyColumns = `
+	tenant_id, allowed_ips, environments::text[] AS environments, COALESCE(max_age_days, 0) AS max_age_days, leak_action, created_at,
+	updated_at`
+
+const selectPoliciesSQL = `
+SELECT` + policyColumns + `
+FROM landlord_key_policies($1)`
+
+// selectPolicies reads the policies that bind a tenant, from the root down to its own.
+func selectPolicies(ctx context.Context, tx pg.Tx, tenant id.Tenant) ([]Policy, error) {
+	return pg.Collect[Policy](ctx, tx, selectPoliciesSQL, tenant)
+}
+
+// The tenant's row stands in for a policy that is not there yet: two that put the
+// first one take turns.
+const lockPolicyTenantSQL = `
+SELECT 1
+FROM tenants
+WHERE id = $1
+FOR NO KEY UPDATE`
+
+const selectPolicySQL = `
+SELECT` + policyColumns + `
+FROM tenant_key_policies
+WHERE tenant_id = $1`
+
+// lockPolicy reads a tenant's own policy, which is about to change.
+func lockPolicy(ctx context.Context, tx pg.Tx, tenant id.Tenant) (Policy, error) {
+	if _, err := tx.Exec(ctx, lockPolicyTenantSQL, tenant); err != nil {
+		return Policy{}, err
+	}
+	p, err := pg.One[Policy](ctx, tx, selectPolicySQL, tenant)
+	if pg.IsNoRows(err) {
+		return noPolicy(tenant), nil
+	}
+	return p, err
+}
+
+const upsertPolicySQL = `
+INSERT INTO tenant_key_policies (tenant_id, allowed_ips, environments, max_age_days, leak_action)
+VALUES (@tenant_id, @allowed_ips, @environments::text[]::api_key_environment[], NULLIF(@max_age_days, 0), @leak_action)
+ON CONFLICT (tenant_id) DO UPDATE
+SET allowed_ips = EXCLUDED.allowed_ips,
+	environments = EXCLUDED.environments,
+	max_age_days = EXCLUDED.max_age_days,
+	leak_action = EXCLUDED.leak_action`
+
+func upsertPolicy(ctx context.Context, tx pg.Tx, p *Policy) error {
+	environments := make([]string, len(p.Environments))
+	for i, e := range p.Environments {
+		environments[i] = string(e)
+	}
+	_, err := tx.Exec(ctx, upsertPolicySQL, pg.Named{
+		"tenant_id": p.TenantID, "allowed_ips": orNull(p.AllowedIPs), "environments": environments, "max_age_days": p.MaxAgeDays,
+		"leak_action": string(p.LeakAction),
+	})
+	return err
+}
+
 const selectScopesSQL = `
 SELECT scopes
 FROM products
@@ -192,6 +251,7 @@ SELECT k.id, k.tenant_id, k.project_id, COALESCE(k.product, '') AS product, k.en
 	k.allowed_ips, k.rate_limit_rpm, k.is_active, k.revoked_at IS NOT NULL AS revoked, k.expires_at, k.grace_ends_at,
 	k.metadata, k.name, k.hash, t.slug AS tenant_slug, t.ancestors, s.status::text AS tenant_status,
 	COALESCE(p.status = 'archived', FALSE) AS project_archived,
+	y.policy_networks, y.policy_allows,
 	e.products, e.products_until, e.products_config, e.products_default,
 	d.scope_products, d.scope_names, d.scope_writes
 FROM api_keys k
@@ -202,6 +262,12 @@ CROSS JOIN LATERAL (
 	FROM tenants a
 	WHERE a.id = ANY (t.ancestors || t.id)
 ) s
+CROSS JOIN LATERAL (
+	SELECT array_agg(array_to_string(y.allowed_ips, ' ')) FILTER (WHERE y.allowed_ips IS NOT NULL) AS policy_networks,
+		COALESCE(bool_and(k.environment = ANY (y.environments)), TRUE) AS policy_allows
+	FROM tenant_key_policies y
+	WHERE y.tenant_id = ANY (t.ancestors || t.id)
+) y
 CROSS JOIN LATERAL (
 	SELECT array_agg(x.product ORDER BY x.product) AS products,
 		array_agg(x.expires_at ORDER BY x.product) AS products_until,

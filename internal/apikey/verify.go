@@ -29,7 +29,7 @@ type VerifyParams struct {
 	Scopes      []string // all of them are needed
 	// Write says that the request changes something although no scope tells so.
 	Write bool
-	// IP is the end caller's; a key with an allow-list refuses an unknown one.
+	// IP is the end caller's; an allow-list, the key's or a policy's, refuses an unknown one.
 	IP   netip.Addr
 	Cost int64 // of the key's rate limit; 0 is 1
 	// Peek answers as if, and neither spends nor counts anything.
@@ -294,10 +294,10 @@ func (v *Verifier) judge(ctx context.Context, e *entry, p *VerifyParams, now tim
 	if o != "" || err != nil {
 		return o, err
 	}
-	if p.Environment != "" && p.Environment != e.environment {
+	if e.barred || p.Environment != "" && p.Environment != e.environment {
 		return EnvironmentMismatch, nil
 	}
-	if !e.networks.allow(p.IP) {
+	if !e.from(p.IP) {
 		return IPNotAllowed, nil
 	}
 	if a.Product != "" {
@@ -383,7 +383,7 @@ func (v *Verifier) Apply(changes []changefeed.Change) {
 				thing = id.APIKey(c.TenantID)
 			}
 			v.gens.change(thing.IsZero(), thing)
-		case "entitlement":
+		case "entitlement", "key_policy":
 			v.gens.change(c.TenantID.IsZero(), c.TenantID)
 		case "catalog":
 			v.Forget()

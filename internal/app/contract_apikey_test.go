@@ -100,6 +100,27 @@ func apiKeyContracts() map[string]contract {
 				{"an end in the past", set("expires_at", "2020-01-01T00:00:00Z"), 422, "in_the_past"},
 			}, gone...),
 		},
+		"get-key-policy": {
+			good: func(_ *testing.T, w *world) apptest.Request {
+				return apptest.Request{Method: "GET", Path: "/v1/tenants/" + w.Tenant + "/key-policy"}
+			},
+			status: 200, foreign: 404, bad: badTenants,
+		},
+		"put-key-policy": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				return apptest.Request{Method: "PUT", Path: w.freshTenant(t, "starter") + "/key-policy", Body: map[string]any{
+					"allowed_ips": []string{"192.0.2.7", "2001:db8::/32"}, "environments": []string{"test"}, "max_age_days": 365, "leak_action": "flag",
+				}}
+			},
+			status: 200, writes: true, foreign: 404,
+			bad: append(append([]bad{
+				{"a malformed network", set("allowed_ips", []string{"here"}), 422, "network_malformed"},
+				{"an unknown environment", set("environments", []string{"prod"}), 422, "not_one_of"},
+				{"no days", set("max_age_days", 0), 422, "out_of_range"},
+				{"more days than a policy takes", set("max_age_days", 3651), 422, "out_of_range"},
+				{"an unknown action", set("leak_action", "shrug"), 422, "not_one_of"},
+			}, badIfMatch...), badTenants...),
+		},
 		"verify-key": {
 			good: func(t *testing.T, w *world) apptest.Request {
 				_, token := w.newKey(t)

@@ -56,7 +56,8 @@ func catalogContracts() map[string]contract {
 	}
 	return map[string]contract{
 		"apply-catalog": {
-			good: func(_ *testing.T, w *world) apptest.Request {
+			good: func(t *testing.T, w *world) apptest.Request {
+				w.entitled(t) // so that the catalogue is in use, whoever runs first
 				return apptest.Request{Method: "POST", Path: "/v1/catalog/apply", Body: contractCatalog("contract." + letters(w.unique("e")))}
 			},
 			status: 200, writes: true, foreign: 403,
