@@ -45,7 +45,7 @@ func (v *Verifier) Authenticate(ctx context.Context, token string) (access.Princ
 		f.RetryAfter = d.RetryAfter
 		return none, f
 	}
-	v.usage.note(e.use, now, from)
+	v.usage.note(e, now, from)
 	p := access.Principal{Type: access.APIKey, ID: e.id.String(), Name: e.name, Tenant: e.tenant, Permissions: e.permissions}
 	if v.within != nil {
 		p.Within = func(ctx context.Context, other id.Tenant) (bool, error) { return v.within(ctx, e.tenant, other) }

@@ -41,7 +41,7 @@ func (v *Verifier) lookup(ctx context.Context, token string) (e *entry, formed b
 // no such key.
 func (v *Verifier) remembered(sum secret.Sum) (e *entry, ok bool) {
 	if v.fresh() {
-		if e, ok := v.entries.GetIfPresent(sum); ok && v.gens.current(&e.stamp) {
+		if e, ok := v.entries.GetIfPresent(sum); ok && v.current(e) {
 			return e, true
 		}
 	}
@@ -123,16 +123,23 @@ func (v *Verifier) lookupInDatabase(ctx context.Context, sum secret.Sum, token s
 		case err != nil:
 			return nil, err
 		}
-		e := newEntry(r)
-		e.stamp.seq = seq
-		if v.gens.current(&e.stamp) {
+		e := v.views.newEntry(r, seq)
+		if v.current(e) {
+			e.hold()
 			v.entries.Set(sum, e)
 		}
 		if !v.ring.IsCurrent(r.Hash) {
-			v.usage.upgrade(e.use, v.ring.Digest(token))
+			v.usage.upgrade(e, v.ring.Digest(token))
 		}
 		return e, nil
-	}, func(e *entry) bool { return e == nil || v.fresh() && v.gens.current(&e.stamp) })
+	}, func(e *entry) bool { return e == nil || v.fresh() && v.current(e) })
+}
+
+// current reports whether nothing that the entry depends on changed since before
+// it was read.
+func (v *Verifier) current(e *entry) bool {
+	s := e.stamped()
+	return v.gens.current(&s)
 }
 
 // projectEntry is a project that requests name; its tenant is zero when there is none.

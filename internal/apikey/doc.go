@@ -25,6 +25,11 @@
 // answer but Unavailable, never VALID. Use of keys is counted in memory and
 // written by Flush, with one statement for all of them.
 //
+// A key in memory holds what is its own and points to what it has in common with
+// others: its settings, and the view of its tenant. Both are found by their content
+// (interned), so they can't be stale for some and fresh for others: what changed is
+// another value, and each entry has its own stamp.
+//
 // # Invariants
 //
 // A key works from its tenant's addresses only if it names none, or the caller's

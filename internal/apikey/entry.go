@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/landlordhq/landlord/internal/access"
 	"github.com/landlordhq/landlord/internal/id"
@@ -14,36 +16,48 @@ import (
 )
 
 // row is what the one statement of a miss answers: the key and all that its
-// verification depends on.
+// verification depends on. What entries share is a struct of its own each, and
+// made from that struct alone: see interned.
 type row struct {
-	ID              id.APIKey       `db:"id"`
-	TenantID        id.Tenant       `db:"tenant_id"`
-	ProjectID       id.Project      `db:"project_id"`
-	Product         string          `db:"product"`
-	Environment     Environment     `db:"environment"`
-	Scopes          []string        `db:"scopes"`
-	AllowedIPs      []netip.Prefix  `db:"allowed_ips"`
-	RateLimitRPM    int             `db:"rate_limit_rpm"`
-	IsActive        bool            `db:"is_active"`
-	Revoked         bool            `db:"revoked"`
-	ExpiresAt       *time.Time      `db:"expires_at"`
-	GraceEndsAt     *time.Time      `db:"grace_ends_at"`
-	Metadata        json.RawMessage `db:"metadata"`
-	Name            string          `db:"name"`
-	Hash            string          `db:"hash"`
-	TenantSlug      string          `db:"tenant_slug"`
-	Ancestors       []id.Tenant     `db:"ancestors"`
-	TenantStatus    string          `db:"tenant_status"` // the effective one
-	ProjectArchived bool            `db:"project_archived"`
-	PolicyNetworks  []string        `db:"policy_networks"` // a list for each policy that has one, with blanks between
-	PolicyAllows    bool            `db:"policy_allows"`   // keys of this environment
-	Products        []string        `db:"products"`        // entitlements, in step with the next three
-	ProductsUntil   []*time.Time    `db:"products_until"`
-	ProductsConfig  []string        `db:"products_config"`  // the tenant's own
-	ProductsDefault []string        `db:"products_default"` // the product's
-	ScopeProducts   []string        `db:"scope_products"`   // declared scopes, in step; only of a frozen tenant
-	ScopeNames      []string        `db:"scope_names"`
-	ScopeWrites     []bool          `db:"scope_writes"`
+	ID          id.APIKey       `db:"id"`
+	IsActive    bool            `db:"is_active"`
+	Revoked     bool            `db:"revoked"`
+	ExpiresAt   *time.Time      `db:"expires_at"`
+	GraceEndsAt *time.Time      `db:"grace_ends_at"`
+	Metadata    json.RawMessage `db:"metadata"`
+	Name        string          `db:"name"`
+	Hash        string          `db:"hash"`
+
+	settingsRow
+	tenantRow
+}
+
+// settingsRow is what many keys have alike, because one program made them.
+type settingsRow struct {
+	ProjectID       id.Project     `db:"project_id"`
+	ProjectArchived bool           `db:"project_archived"`
+	Product         string         `db:"product"`
+	Environment     Environment    `db:"environment"`
+	Scopes          []string       `db:"scopes"`
+	AllowedIPs      []netip.Prefix `db:"allowed_ips"`
+	RateLimitRPM    int            `db:"rate_limit_rpm"`
+	PolicyAllows    bool           `db:"policy_allows"` // keys of this environment
+}
+
+// tenantRow is what all keys of a tenant have alike.
+type tenantRow struct {
+	TenantID        id.Tenant    `db:"tenant_id"`
+	TenantSlug      string       `db:"tenant_slug"`
+	Ancestors       []id.Tenant  `db:"ancestors"`
+	TenantStatus    string       `db:"tenant_status"`   // the effective one
+	PolicyNetworks  []string     `db:"policy_networks"` // a list for each policy that has one, with blanks between
+	Products        []string     `db:"products"`        // entitlements, in step with the next three
+	ProductsUntil   []*time.Time `db:"products_until"`
+	ProductsConfig  []string     `db:"products_config"`  // the tenant's own
+	ProductsDefault []string     `db:"products_default"` // the product's
+	ScopeProducts   []string     `db:"scope_products"`   // declared scopes, in step; only of a frozen tenant
+	ScopeNames      []string     `db:"scope_names"`
+	ScopeWrites     []bool       `db:"scope_writes"`
 }
 
 // entitled is a product that the tenant has.
@@ -62,75 +76,117 @@ type declaredScope struct {
 // entry is a key as the verify path keeps it: nothing in it changes after it was
 // made, except use, and nothing has to be parsed again. Instants are compared on
 // every request; an entry does not turn an expired key into a valid one.
+//
+// There are as many as keys in use, so it holds only what is the key's own, and
+// points to the rest.
 type entry struct {
-	stamp stamp
+	*tenantView
+	*settings
 
-	id          id.APIKey
-	tenant      id.Tenant
-	project     id.Project
-	ancestors   []id.Tenant
-	name        string
-	tenantSlug  string
-	product     string
-	environment Environment
+	id       id.APIKey
+	read     uint64 // the number of the last change before it was read: see generations
+	ends     int64  // Unix nanoseconds of the earlier of expires_at and grace_ends_at; 0: never
+	name     string
+	metadata json.RawMessage
+	use      atomic.Pointer[use] // nil unless there is something to write
 
 	revoked, active bool
-	ends            int64   // Unix nanoseconds of the earlier of expires_at and grace_ends_at; 0: never
-	tenantDenied    Outcome // "" unless the tenant is suspended or archived
-	frozen          bool
+	weight          uint32 // set by hold
+}
+
+// settings are what a key may do, and where from.
+type settings struct {
+	holders atomic.Int32 // entries in memory that point here
+
+	project         id.Project
+	product         string
+	environment     Environment
 	projectArchived bool
 	barred          bool // no key of this environment works, by a policy
 
-	networks     networks
-	policies     []networks // of the tenant and those above it: all must allow, too
-	scopes       scopeSet
-	limit        ratelimit.Limit
-	entitlements []entitled
-	declared     []declaredScope
-	metadata     json.RawMessage
-	permissions  access.Set // on landlord's own API; mostly none
-
-	use *use
+	networks    networks
+	scopes      scopeSet
+	limit       ratelimit.Limit
+	permissions access.Set // on landlord's own API; mostly none
 }
 
-func newEntry(r *row) *entry {
-	e := &entry{
-		id: r.ID, tenant: r.TenantID, project: r.ProjectID, ancestors: r.Ancestors, name: r.Name,
-		tenantSlug: r.TenantSlug, product: r.Product, environment: r.Environment,
-		revoked: r.Revoked, active: r.IsActive, ends: earlier(nanos(r.ExpiresAt), nanos(r.GraceEndsAt)),
-		projectArchived: r.ProjectArchived, barred: !r.PolicyAllows,
-		networks: newNetworks(r.AllowedIPs), scopes: newScopeSet(r.Scopes),
-		limit: ratelimit.PerMinute(int64(r.RateLimitRPM)), metadata: compact(r.Metadata),
-		use: &use{key: r.ID, tenant: r.TenantID},
+// tenantView is a tenant as its keys see it.
+type tenantView struct {
+	holders atomic.Int32 // entries in memory that point here
+
+	tenant       id.Tenant
+	tenantSlug   string
+	ancestors    []id.Tenant
+	marks        stamp   // of the tenant and its ancestors; each entry has its own seq
+	tenantDenied Outcome // "" unless the tenant is suspended or archived
+	frozen       bool
+	policies     []networks // of the tenant and those above it: all must allow, beside the key's own
+	entitlements []entitled
+	declared     []declaredScope
+}
+
+// views are what entries have in common.
+type views struct {
+	tenants  interned[tenantView]
+	settings interned[settings]
+}
+
+// newEntry makes an entry of a row that was read after change number read.
+func (v *views) newEntry(r *row, read uint64) *entry {
+	return &entry{
+		tenantView: v.tenants.of(r.tenantRow, func() *tenantView { return newTenantView(&r.tenantRow) }),
+		settings:   v.settings.of(r.settingsRow, func() *settings { return newSettings(&r.settingsRow) }),
+		id:         r.ID, read: read, ends: earlier(nanos(r.ExpiresAt), nanos(r.GraceEndsAt)),
+		name: r.Name, metadata: compact(r.Metadata), revoked: r.Revoked, active: r.IsActive,
 	}
+}
+
+func newSettings(r *settingsRow) *settings {
+	s := &settings{
+		project: r.ProjectID, product: r.Product, environment: r.Environment, projectArchived: r.ProjectArchived,
+		barred: !r.PolicyAllows, networks: newNetworks(r.AllowedIPs), scopes: newScopeSet(r.Scopes), limit: ratelimit.PerMinute(int64(r.RateLimitRPM)),
+	}
+	if held := permissions(r.Scopes); len(held) > 0 && r.Environment == Live && r.ProjectID.IsZero() {
+		s.permissions = access.NewSet(held...)
+	}
+	return s
+}
+
+func newTenantView(r *tenantRow) *tenantView {
+	t := &tenantView{tenant: r.TenantID, tenantSlug: r.TenantSlug, ancestors: r.Ancestors}
 	switch r.TenantStatus {
 	case "demo", "trial", "active":
 	case "frozen":
-		e.frozen = true
+		t.frozen = true
 	case "suspended":
-		e.tenantDenied = TenantSuspended
+		t.tenantDenied = TenantSuspended
 	default: // archived, and whatever a newer schema adds
-		e.tenantDenied = TenantArchived
+		t.tenantDenied = TenantArchived
 	}
 	for _, list := range r.PolicyNetworks {
-		e.policies = append(e.policies, parseNetworks(list))
+		t.policies = append(t.policies, parseNetworks(list))
 	}
 	for i, p := range r.Products {
-		e.entitlements = append(e.entitlements, entitled{p, nanos(r.ProductsUntil[i]), inForce(r.ProductsDefault[i], r.ProductsConfig[i])})
+		t.entitlements = append(t.entitlements, entitled{p, nanos(r.ProductsUntil[i]), inForce(r.ProductsDefault[i], r.ProductsConfig[i])})
 	}
 	for i, s := range r.ScopeNames {
-		e.declared = append(e.declared, declaredScope{r.ScopeProducts[i], s, r.ScopeWrites[i]})
+		t.declared = append(t.declared, declaredScope{r.ScopeProducts[i], s, r.ScopeWrites[i]})
 	}
-	if held := permissions(r.Scopes); len(held) > 0 && r.Environment == Live && r.ProjectID.IsZero() {
-		e.permissions = access.NewSet(held...)
+	t.marks.mark(t.tenant)
+	for _, a := range t.ancestors {
+		t.marks.mark(a)
 	}
-	e.stamp.mark(e.id)
-	e.stamp.mark(e.tenant)
-	e.stamp.mark(e.project)
-	for _, a := range e.ancestors {
-		e.stamp.mark(a)
-	}
-	return e
+	return t
+}
+
+// stamped is the whole stamp of the entry: its key, its project, its tenant and
+// the tenants above.
+func (e *entry) stamped() stamp {
+	s := e.marks
+	s.seq = e.read
+	s.mark(e.id)
+	s.mark(e.project)
+	return s
 }
 
 // inForce lays a tenant's own configuration over the product's default, as an
@@ -154,14 +210,20 @@ func decode(raw string, into *map[string]any) error {
 	return d.Decode(into)
 }
 
+// noMetadata is the metadata of most keys.
+var noMetadata = json.RawMessage("{}")
+
 // compact takes the blanks out of JSON that comes from the database, as answers
 // are written without.
 func compact(raw []byte) json.RawMessage {
+	if string(raw) == string(noMetadata) {
+		return noMetadata
+	}
 	var b bytes.Buffer
 	if json.Compact(&b, raw) != nil {
 		return raw
 	}
-	return b.Bytes()
+	return bytes.Clone(b.Bytes()) // without room to grow
 }
 
 func nanos(t *time.Time) int64 {
@@ -179,28 +241,51 @@ func earlier(a, b int64) int64 {
 	return a
 }
 
-// bytes is about what the entry holds of memory.
-func (e *entry) bytes() uint32 {
-	n := 512 + len(e.name) + len(e.tenantSlug) + len(e.product) + len(e.metadata) + 16*len(e.ancestors) + 32*len(e.networks.few)
-	for _, s := range e.scopes.all {
-		n += 16 + len(s)
+// entryBytes is what an entry takes beside what it points to: itself, and the
+// cache's node and its place in the table. TestEntry_bytes measures it.
+const entryBytes = 270
+
+// hold notes that the entry is kept in memory, and what it weighs: its own bytes
+// and its part of what others hold as well. So much of it that many have a part
+// in is there once; and nobody can fill the memory by what weighs nothing.
+func (e *entry) hold() {
+	n := entryBytes + len(e.name)
+	if len(e.metadata) > len(noMetadata) {
+		n += len(e.metadata)
 	}
-	for _, p := range e.entitlements {
-		n += 48 + len(p.product) + len(p.config)
+	n += e.settings.bytes() / int(e.settings.holders.Add(1))
+	n += e.tenantView.bytes() / int(e.tenantView.holders.Add(1))
+	e.weight = uint32(n)
+}
+
+// letGo undoes hold.
+func (e *entry) letGo() {
+	e.settings.holders.Add(-1)
+	e.tenantView.holders.Add(-1)
+}
+
+// bytes is about what the settings take.
+func (s *settings) bytes() int {
+	n := internedBytes + int(unsafe.Sizeof(*s)) + len(s.product) + s.networks.bytes() + 50*len(s.permissions)
+	for _, scope := range s.scopes.all {
+		n += 16 + len(scope)
 	}
-	for _, d := range e.declared {
-		n += 40 + len(d.product) + len(d.scope)
+	return n + 16*len(s.scopes.under)
+}
+
+// bytes is about what the view takes.
+func (t *tenantView) bytes() int {
+	n := internedBytes + int(unsafe.Sizeof(*t)) + len(t.tenantSlug) + 16*len(t.ancestors)
+	for _, p := range t.policies {
+		n += int(unsafe.Sizeof(p)) + p.bytes()
 	}
-	if e.networks.many != nil {
-		n += 100 * e.networks.many.Size()
+	for _, p := range t.entitlements {
+		n += int(unsafe.Sizeof(p)) + len(p.product) + len(p.config)
 	}
-	for _, p := range e.policies {
-		n += 40 + 32*len(p.few)
-		if p.many != nil {
-			n += 100 * p.many.Size()
-		}
+	for _, d := range t.declared {
+		n += int(unsafe.Sizeof(d)) + len(d.product) + len(d.scope)
 	}
-	return uint32(n)
+	return n
 }
 
 // from reports whether the key may be used by a caller at ip: its own list and

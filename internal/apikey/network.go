@@ -113,3 +113,12 @@ func (n networks) allow(ip netip.Addr) bool {
 	}
 	return false
 }
+
+// bytes is about what the list takes.
+func (n networks) bytes() int {
+	b := 32 * len(n.few)
+	if n.many != nil {
+		b += 100 * n.many.Size()
+	}
+	return b
+}

@@ -16,13 +16,13 @@ import (
 // flushBatch is how many keys one statement of a flush updates.
 const flushBatch = 5000
 
-// use counts a key's verifications until they are written. Every entry of a key
-// has its own; the flush adds up those that meet.
+// use counts a key's verifications until the next flush takes them. Every entry
+// of a key has its own; the flush adds up those that meet.
 type use struct {
-	key    id.APIKey
-	tenant id.Tenant
+	of *entry
 
 	mu    sync.Mutex
+	taken bool // by a flush: nothing is added any more
 	count int64
 	last  time.Time
 	ip    netip.Addr
@@ -35,7 +35,7 @@ type usage struct {
 	db *pg.DB
 
 	mu      sync.Mutex
-	pending []*use // those with a count above zero
+	pending []*use // those that no flush took yet
 	hashes  map[id.APIKey]rehash
 
 	flushing sync.Mutex // one flush at a time; guards unsent
@@ -60,26 +60,53 @@ type used struct {
 }
 
 // note counts one use.
-func (u *usage) note(k *use, now time.Time, ip netip.Addr) {
-	k.mu.Lock()
-	k.count++
-	first := k.count == 1
-	if !now.Before(k.last) {
-		k.last, k.ip = now, ip
-	}
-	k.mu.Unlock()
-	if first {
-		u.mu.Lock()
-		u.pending = append(u.pending, k)
-		u.mu.Unlock()
+func (u *usage) note(e *entry, now time.Time, ip netip.Addr) {
+	for {
+		k := e.use.Load()
+		if k == nil {
+			k = &use{of: e}
+			if !e.use.CompareAndSwap(nil, k) {
+				continue
+			}
+			u.mu.Lock()
+			u.pending = append(u.pending, k)
+			u.mu.Unlock()
+		}
+		if k.add(now, ip) {
+			return
+		}
 	}
 }
 
+// add counts one use, unless a flush was here first.
+func (k *use) add(now time.Time, ip netip.Addr) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.taken {
+		return false
+	}
+	k.count++
+	if !now.Before(k.last) {
+		k.last, k.ip = now, ip
+	}
+	return true
+}
+
+// take ends the counting. The entry lets go of the record before the record is
+// closed, so that who meets a closed one finds another at the next look.
+func (k *use) take() used {
+	k.of.use.Store(nil)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.taken = true
+	return used{k.of.id, k.of.tenant, k.count, k.last, k.ip}
+}
+
 // upgrade notes that a key's digest is to be written anew.
-func (u *usage) upgrade(k *use, hash string) {
+func (u *usage) upgrade(e *entry, hash string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.hashes[k.key] = rehash{k.key, k.tenant, hash}
+	u.hashes[e.id] = rehash{e.id, e.tenant, hash}
 }
 
 // flush writes what was used since the last one. What can't be written is kept
@@ -94,11 +121,7 @@ func (u *usage) flush(ctx context.Context) error {
 	clear(u.hashes) // what is not written now is found again by the next look-up
 	u.mu.Unlock()
 	for _, k := range pending {
-		k.mu.Lock()
-		add := used{k.key, k.tenant, k.count, k.last, k.ip}
-		k.count = 0
-		k.mu.Unlock()
-		u.keep(add)
+		u.keep(k.take())
 	}
 	for part := range slices.Chunk(hashes, flushBatch) {
 		if err := u.db.AsOperator(ctx, func(tx pg.Tx) error { return updateHashes(ctx, tx, part) }); err != nil {

@@ -145,6 +145,7 @@ type Verifier struct {
 	log     *slog.Logger
 
 	gens     *generations
+	views    views
 	entries  *otter.Cache[secret.Sum, *entry]
 	absent   *otter.Cache[secret.Sum, struct{}]
 	projects *otter.Cache[id.Project, *projectEntry]
@@ -216,8 +217,9 @@ func NewVerifier(db *pg.DB, ring *secret.Keyring, c VerifierConfig) *Verifier {
 		gens: &generations{}, lookups: make(chan struct{}, lookupsOf(db.Stat().MaxConns())),
 		entries: otter.Must(&otter.Options[secret.Sum, *entry]{
 			MaximumWeight:    c.CacheBytes,
-			Weigher:          func(_ secret.Sum, e *entry) uint32 { return e.bytes() },
+			Weigher:          func(_ secret.Sum, e *entry) uint32 { return e.weight },
 			ExpiryCalculator: otter.ExpiryWriting[secret.Sum, *entry](backstop),
+			OnAtomicDeletion: func(d otter.DeletionEvent[secret.Sum, *entry]) { d.Value.letGo() },
 		}),
 		absent: otter.Must(&otter.Options[secret.Sum, struct{}]{
 			MaximumSize:      c.AbsentKeys,
@@ -261,7 +263,7 @@ func (v *Verifier) Check(ctx context.Context, p *VerifyParams) (Verification, er
 		return Verification{}, err
 	}
 	if a.Outcome == Valid && !p.Peek {
-		v.usage.note(e.use, now, p.IP)
+		v.usage.note(e, now, p.IP)
 	}
 	return a, nil
 }
