@@ -62,6 +62,7 @@ var rooms = map[string]layer{
 	"fault":       ground,
 	"id":          ground,
 	"idempotency": ground,
+	"outbound":    ground,
 	"page":        ground,
 	"patch":       ground,
 	"pg":          ground,
@@ -127,6 +128,11 @@ var libraries = []struct {
 		"golang.org/x/crypto",
 		func(f goFile) bool { return f.room == "secret" },
 		"only secret makes and checks digests",
+	},
+	{
+		"code.dny.dev/ssrf",
+		func(f goFile) bool { return f.room == "outbound" },
+		"only outbound imports the egress guard: it is the one client for URLs of tenants",
 	},
 	{
 		"html/template",

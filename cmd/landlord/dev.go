@@ -59,7 +59,12 @@ func (c *devCmd) Run(ctx context.Context, g *Globals) (err error) {
 	if err != nil {
 		return err
 	}
+	egress, err := devEgress()
+	if err != nil {
+		return err
+	}
 	a, err := app.New(ctx, app.Config{
+		Egress:      egress,
 		DatabaseURL: server.AppURL(embeddedpg.Database), Keys: keys, Listen: c.Listen, PrivateListen: c.PrivateListen,
 		// The gateways of a developer's machine are on it.
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},

@@ -33,6 +33,8 @@ type serverFlags struct {
 	TokenTTL        ttl           `help:"How long access tokens live unless their issuer says otherwise." env:"LANDLORD_TOKEN_TTL" default:"90d" placeholder:"DURATION"`
 	TokenMaxTTL     ttl           `help:"How long access tokens may live at most." env:"LANDLORD_TOKEN_MAX_TTL" default:"366d" placeholder:"DURATION"`
 	ShutdownTimeout time.Duration `help:"How long open requests may take to end." env:"LANDLORD_SHUTDOWN_TIMEOUT" default:"15s" placeholder:"DURATION"`
+
+	egressFlags
 }
 
 func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL string) (app.Config, error) {
@@ -50,6 +52,11 @@ func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL 
 			return cfg, fmt.Errorf("--oidc-issuer, --oidc-audience: %w", err)
 		}
 	}
+	egress, err := f.egressFlags.config()
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Egress = egress
 	for _, s := range f.TrustedProxies {
 		p, err := prefix(s)
 		if err != nil {

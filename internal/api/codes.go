@@ -95,12 +95,15 @@ var errorCodes = []errorCode{
 
 // fieldCodes are the codes of single fields, in alphabetical order.
 var fieldCodes = []errorCode{
+	{"address_not_allowed", 0, "URLs may not lead to this address, or the host resolves to none that they may lead to."},
 	{"before_start", 0, "The end lies before the start."},
 	{"config_invalid", 0, "The new schema refuses the configuration that tenants have."},
 	{"duplicate", 0, "A value stands more than once."},
 	{"email_malformed", 0, "This is not an e-mail address."},
 	{"environment_not_allowed", 0, "The key policy of the tenant, or of one above it, allows no keys of this environment."},
 	{"event_reserved", 0, "The event type is one of landlord's own."},
+	{"fragment_not_allowed", 0, "The URL has a fragment, which is never sent."},
+	{"host_not_allowed", 0, "The host is not a public name, and the operator has not opened it."},
 	{"id_malformed", 0, "Neither an id of the wanted kind nor a UUID."},
 	{"immutable", 0, "The field can't be changed."},
 	{"in_the_past", 0, "The time must lie in the future."},
@@ -122,11 +125,13 @@ var fieldCodes = []errorCode{
 	{"plan_archived", 0, "The plan is kept for the tenants that are on it, and for no others."},
 	{"plan_not_found", 0, "There is no such plan."},
 	{"platform_only", 0, "Only the platform sets this field."},
+	{"port_not_allowed", 0, "URLs may not name this port; the message says which they may."},
 	{"product_not_found", 0, "There is no such product."},
 	{"project_not_found", 0, "The tenant has no such project."},
 	{"required", 0, "The field is needed."},
 	{"schema_malformed", 0, "No JSON Schema (2020-12), or one that refers to another document."},
 	{"schema_violation", 0, "The value breaks the JSON Schema of the product or setting."},
+	{"scheme_not_allowed", 0, "The URL must begin with https://."},
 	{"scope_conflict", 0, "Another product declares the scope with another access."},
 	{"scope_malformed", 0, "A scope is words of a-z, 0-9, _ - . joined by colons, or noun:*."},
 	{"scope_not_allowed", 0, "Scopes that begin with landlord: are for live keys of a whole tenant."},
@@ -143,6 +148,8 @@ var fieldCodes = []errorCode{
 	{"too_short", 0, "The text is too short."},
 	{"unknown_field", 0, "The operation has no such field."},
 	{"unknown_parameter", 0, "The operation has no such query parameter."},
+	{"url_malformed", 0, "This is not a URL, or one that programs read in different ways; the message says what to change."},
+	{"userinfo_not_allowed", 0, "The URL holds a user name or a password."},
 	{"wrong_format", 0, "The text has not the form that the message names."},
 	{"wrong_type", 0, "The value has another JSON type than the field."},
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/idempotency"
 	"github.com/landlordhq/landlord/internal/operator"
+	"github.com/landlordhq/landlord/internal/outbound"
 	"github.com/landlordhq/landlord/internal/pg"
 	"github.com/landlordhq/landlord/internal/project"
 	"github.com/landlordhq/landlord/internal/ratelimit"
@@ -53,6 +54,7 @@ type App struct {
 	keys        *apikey.Service
 	gateway     *gateway.Gateway
 	feed        *changefeed.Feed
+	outbound    *outbound.Client // for URLs of tenants
 
 	closers []func(context.Context) // run last to first by Close
 	public  http.Handler
@@ -104,6 +106,9 @@ func (a *App) compose() error {
 	a.tenants = tenant.New(a.db, a.provision, tenant.WithClock(a.cfg.Now))
 	a.operators = operator.New(a.db, a.cfg.Keys, a.operatorOptions()...)
 	if err := a.openLimits(); err != nil {
+		return err
+	}
+	if err := a.openEgress(); err != nil {
 		return err
 	}
 	a.verifier = apikey.NewVerifier(a.db, a.cfg.Keys, apikey.VerifierConfig{

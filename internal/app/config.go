@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/landlordhq/landlord/internal/operator"
+	"github.com/landlordhq/landlord/internal/outbound"
 	"github.com/landlordhq/landlord/internal/secret"
 )
 
@@ -31,6 +32,9 @@ type Config struct {
 
 	// TokenLimits bound the life of access tokens; zero is operator.DefaultLimits.
 	TokenLimits operator.Limits
+
+	// Egress says what URLs of tenants may lead to. Its zero value is public https URLs.
+	Egress outbound.Config
 
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
