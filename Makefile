@@ -21,7 +21,7 @@ GOBUILD   := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(
 
 .PHONY: help dev test test-short test-long bench lint fmt vuln build build-migrate \
 	migrate-up migrate-down migrate-down-all migrate-version migrate-create \
-	goldens goldens-check migrations-check deps ci clean
+	goldens goldens-check migrations-check deps gateways ci clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":[^#]*## " } \
@@ -35,14 +35,14 @@ dev: ## Start PostgreSQL, migrate, seed a demo world and serve; stop with ctrl-c
 	@go build -o bin/landlord ./cmd/landlord
 	@exec bin/landlord dev
 
-test: ## Run every test with the race detector; PKG= and RUN= select
+test: gateways ## Run every test with the race detector; PKG= and RUN= select
 	@scripts/deps.sh test
 	@scripts/test.sh -race -timeout 5m $(if $(RUN),-run '$(RUN)') $(PKG)
 
 test-short: ## Run the tests that need no PostgreSQL
 	@scripts/test.sh -short -timeout 2m $(if $(RUN),-run '$(RUN)') $(PKG)
 
-test-long: ## Run the long tests uncached, then each fuzz test for FUZZTIME
+test-long: gateways ## Run the long tests uncached, then each fuzz test for FUZZTIME
 	@scripts/deps.sh test
 	@LANDLORD_TEST_LONG=1 scripts/test.sh -race -count=1 -timeout 30m $(if $(RUN),-run '$(RUN)') $(PKG)
 	@scripts/fuzz.sh $(FUZZTIME)
@@ -68,9 +68,12 @@ build: build-migrate ## Build bin/landlord and bin/landlord-migrate, static
 build-migrate: ## Build only bin/landlord-migrate, static
 	$(GOBUILD) -o bin/landlord-migrate ./cmd/migrate
 
-deps: ## Install what building and testing need, and download the modules
+deps: gateways ## Install what building and testing need, and download the modules
 	@scripts/deps.sh test
 	@go mod download
+
+gateways: ## Build into bin/ the gateways that tests run and Debian doesn't have
+	@scripts/gateways.sh caddy
 
 clean: ## Remove what was built, and the test cache
 	rm -rf bin coverage.out

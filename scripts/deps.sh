@@ -5,7 +5,7 @@
 # landlord and its tests run servers of their own.
 #
 #   scripts/deps.sh postgres   for `make dev`: PostgreSQL's server programs, 15 or newer
-#   scripts/deps.sh test       for the tests: that, nginx, Redis, curl, jq and the race
+#   scripts/deps.sh test       for the tests: that, nginx, Caddy, Redis, curl, jq and the race
 #                              detector's C compiler
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -44,6 +44,7 @@ case ${1:-} in
 postgres) ;;
 test)
 	have nginx || missing+=(nginx)
+	have caddy || missing+=(caddy)
 	have redis-server || missing+=(redis-server)
 	have curl || missing+=(curl ca-certificates)
 	have jq || missing+=(jq)
@@ -119,7 +120,7 @@ if ((${#packages[@]})); then
 		fi
 		get() { apt-get -o DPkg::Lock::Timeout=120 -qq -y --no-install-recommends install "$@" >/dev/null; }
 		get "$@" 2>/dev/null || { apt-get -qq update && get "$@"; }
-		for name in nginx redis-server; do
+		for name in nginx caddy redis-server; do
 			case " $* " in *" $name "*)
 				if [ -d /run/systemd/system ]; then systemctl --quiet disable "$name"; fi
 			esac

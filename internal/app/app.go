@@ -257,6 +257,7 @@ func (a *App) privateMux() http.Handler {
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.Handle("GET /metrics", a.metrics.Handler())
 	mux.Handle("GET /gateway/nginx", a.gateway.Nginx())
+	mux.Handle("/gateway/forward-auth", a.gateway.ForwardAuth()) // with whatever method the gateway asks
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -1,9 +1,6 @@
 package gateway
 
-import (
-	"net/http"
-	"strings"
-)
+import "strings"
 
 // credentialProblem is why a request's credential can't be read.
 type credentialProblem uint8
@@ -14,18 +11,11 @@ const (
 	ambiguous // sent twice, or two different ones
 )
 
-// The headers that carry a key, as net/http spells them.
-const (
-	authorization = "Authorization"
-	xAPIKey       = "X-Api-Key"
-)
-
-// credential reads the key of a request: Authorization: Bearer, or X-API-Key. A
-// header that is there twice, and two different keys, are refused: the backend
-// might look at another one than we did. Another scheme of Authorization is not
-// ours to judge, and is no key.
-func credential(h http.Header) (token string, problem credentialProblem) {
-	auth, key := h[authorization], h[xAPIKey]
+// credential reads the key of a request from its headers: Authorization, with the
+// scheme Bearer, and X-API-Key. One that is there twice, and two different keys,
+// are refused: the backend might look at another one than we did. Another scheme
+// of Authorization is not ours to judge, and is no key.
+func credential(auth, key []string) (token string, problem credentialProblem) {
 	if len(auth) > 1 || len(key) > 1 {
 		return "", ambiguous
 	}

@@ -2,6 +2,8 @@ package gateway_test
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -25,7 +27,18 @@ var identityHeaders = []string{
 // ask puts one question to the face as nginx would.
 func (w *world) ask(query, token string, header ...string) *http.Response {
 	w.t.Helper()
-	r := httptest.NewRequestWithContext(w.t.Context(), http.MethodGet, "/gateway/nginx?"+query, nil)
+	return w.put(w.gateway.Nginx(), "/gateway/nginx?"+query, token, header...)
+}
+
+// askForward puts one question to the face as Caddy or Traefik would.
+func (w *world) askForward(query, token string, header ...string) *http.Response {
+	w.t.Helper()
+	return w.put(w.gateway.ForwardAuth(), "/gateway/forward-auth?"+query, token, header...)
+}
+
+func (w *world) put(face http.Handler, url, token string, header ...string) *http.Response {
+	w.t.Helper()
+	r := httptest.NewRequestWithContext(w.t.Context(), http.MethodGet, url, nil)
 	r.RemoteAddr = "127.0.0.1:4711"
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -34,7 +47,7 @@ func (w *world) ask(query, token string, header ...string) *http.Response {
 		r.Header.Add(header[i], header[i+1])
 	}
 	rec := httptest.NewRecorder()
-	w.gateway.Nginx().ServeHTTP(rec, r)
+	face.ServeHTTP(rec, r)
 	return rec.Result()
 }
 
@@ -134,8 +147,65 @@ func TestNginx_outcomes(t *testing.T) {
 	}
 }
 
+// What turns a client away is made for the client: it names nobody, and it says
+// why in a problem document. What lets him through names everything.
+func TestForwardAuth_answers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, good := w.create()
+	_, bare := w.create(func(p *apikey.CreateParams) { p.Scopes = nil })
+	_, slow := w.create(func(p *apikey.CreateParams) { p.RateLimitRPM = 1 })
+	w.askForward("", slow)
+	for name, tc := range map[string]struct {
+		query, token string
+		header       []string
+		status       int
+		problem      string
+	}{
+		"valid":             {query: "product=render&scope=renders:create", token: good, status: 204},
+		"nothing":           {status: 401, problem: `{"type":"about:blank","title":"Unauthorized","status":401,"detail":"Send an API key, as Authorization: Bearer KEY or X-API-Key.","code":"credential_required"}`},
+		"unknown":           {token: "x", status: 401, problem: `{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The API key is not valid.","code":"credential_invalid"}`},
+		"scope missing":     {query: "scope=renders:create", token: bare, status: 403, problem: `{"type":"about:blank","title":"Forbidden","status":403,"detail":"The API key lacks a scope, or is another project's.","code":"insufficient_scope"}`},
+		"rate limited":      {token: slow, status: 429, problem: `{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Too Many Requests","status":429,"detail":"Too many requests. Try again after Retry-After.","code":"rate_limited","violated-policies":["key"]}`},
+		"unknown parameter": {query: "scopes=a", token: good, status: 500, problem: `{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"The gateway is misconfigured.","code":"misconfigured"}`},
+	} {
+		resp := w.askForward(tc.query, tc.token, tc.header...)
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != tc.status || string(body) != tc.problem || (resp.Header.Get("Content-Type") == "application/problem+json") != (tc.problem != "") {
+			t.Errorf("%s: %d %v %s", name, resp.StatusCode, resp.Header, body)
+		}
+		for _, n := range append(identityHeaders, "X-Landlord-Outcome") {
+			if v := resp.Header.Values(n); tc.status == 204 && (len(v) != 1 || v[0] == "") || tc.status != 204 && v != nil {
+				t.Errorf("%s: %s is %q", name, n, v)
+			}
+		}
+	}
+}
+
+// The method is the one that the gateway sets; one that a client added is no excuse.
+func TestForwardAuth_method(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, token := w.create()
+	w.status("frozen")
+	for name, tc := range map[string]struct {
+		header []string
+		status int
+	}{
+		"reads":        {[]string{"X-Forwarded-Method", "GET"}, 204},
+		"writes":       {[]string{"X-Forwarded-Method", "POST"}, 403},
+		"claims both":  {[]string{"X-Forwarded-Method", "GET", "X-Forwarded-Method", "POST"}, 403},
+		"not told":     {nil, 204},
+		"nginx's name": {[]string{"X-Original-Method", "POST"}, 204},
+	} {
+		if resp := w.askForward("", token, tc.header...); resp.StatusCode != tc.status {
+			t.Errorf("%s: %d", name, resp.StatusCode)
+		}
+	}
+}
+
 // A stranger gets one and the same answer, whatever is wrong with his key.
-func TestNginx_strangersLearnNothing(t *testing.T) {
+func TestGateway_strangersLearnNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	tokens := map[string]string{"malformed": "x"}
@@ -144,21 +214,21 @@ func TestNginx_strangersLearnNothing(t *testing.T) {
 		w.exec(`UPDATE api_keys SET `+sql+` WHERE id = $1`, k.ID)
 		tokens[name] = token
 	}
-	outcomes := map[string]bool{}
-	var first http.Header
-	for name, token := range tokens {
-		resp := w.ask("product=render&scope=renders:create", token)
-		outcomes[resp.Header.Get("X-Landlord-Outcome")] = true
-		resp.Header.Del("X-Landlord-Outcome")
-		if first == nil {
-			first = resp.Header
+	for face, ask := range map[string]func(query, token string, header ...string) *http.Response{"nginx": w.ask, "forward-auth": w.askForward} {
+		outcomes, answers := map[string]bool{}, map[string]bool{}
+		for name, token := range tokens {
+			resp := ask("product=render&scope=renders:create", token)
+			outcomes[resp.Header.Get("X-Landlord-Outcome")] = true
+			resp.Header.Del("X-Landlord-Outcome")
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s: %s: %d %v", face, name, resp.StatusCode, err)
+			}
+			answers[fmt.Sprint(resp.Header, string(body))] = true
 		}
-		if d := cmp.Diff(first, resp.Header); d != "" || resp.StatusCode != http.StatusUnauthorized {
-			t.Errorf("%s: %d %s", name, resp.StatusCode, d)
+		if len(answers) != 1 || len(outcomes) != map[string]int{"nginx": 5, "forward-auth": 1}[face] {
+			t.Errorf("%s: %v, and for its log %v", face, answers, outcomes)
 		}
-	}
-	if len(outcomes) != 5 {
-		t.Errorf("the log sees %v", outcomes)
 	}
 }
 
@@ -203,9 +273,9 @@ func TestNginx_databaseGone(t *testing.T) {
 	}
 }
 
-// A misconfigured route is logged, but not once for each of its requests; every
-// decision is told to the metrics.
-func TestNginx_observed(t *testing.T) {
+// What every request of a route or of an outage would log is logged once a
+// second; every decision is told to the metrics.
+func TestGateway_observed(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	now := time.Now()
@@ -215,16 +285,27 @@ func TestNginx_observed(t *testing.T) {
 		c.Now = func() time.Time { return now }
 		c.Observe = func(face, outcome string, _ time.Duration) { seen[face+" "+outcome]++ }
 	})
+	_, token := w.create()
 	for range 5 {
 		w.ask("scopes=x", "")
 	}
 	now = now.Add(time.Second)
-	w.ask("scopes=x", "")
+	w.askForward("scopes=x", "")
 	w.ask("", "")
-	if n := strings.Count(log.String(), "gateway route misconfigured"); n != 2 || !strings.Contains(log.String(), `scopes`) {
-		t.Errorf("logged %d times: %s", n, log.String())
+	w.db.Close()
+	for range 3 {
+		w.askForward("", token)
 	}
-	if d := cmp.Diff(map[string]int{"nginx MISCONFIGURED": 6, "nginx NO_CREDENTIAL": 1}, seen); d != "" {
+	now = now.Add(-time.Hour) // a clock that was set back keeps nothing from being said
+	w.ask("", token)
+	for text, want := range map[string]int{"gateway route misconfigured": 2, `route="/gateway/nginx?scopes=x"`: 1, "suppressed=4": 1, "key not verified": 2, "suppressed=2": 1} {
+		if n := strings.Count(log.String(), text); n != want {
+			t.Errorf("%q is logged %d times, want %d: %s", text, n, want, log.String())
+		}
+	}
+	if d := cmp.Diff(map[string]int{
+		"nginx MISCONFIGURED": 5, "forward-auth MISCONFIGURED": 1, "nginx NO_CREDENTIAL": 1, "forward-auth UNAVAILABLE": 3, "nginx UNAVAILABLE": 1,
+	}, seen); d != "" {
 		t.Error(d)
 	}
 }

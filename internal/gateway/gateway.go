@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -35,7 +37,7 @@ type Gateway struct {
 
 	missing, wrong, twice []string // values of WWW-Authenticate
 
-	complained atomic.Int64 // when a misconfigured route was last logged, Unix nanoseconds
+	misconfigured, unavailable complaint
 }
 
 // New returns the face.
@@ -66,6 +68,15 @@ const (
 	outcomeMisconfigured = "MISCONFIGURED"
 )
 
+// question is what a gateway asks, whatever its dialect.
+type question struct {
+	need    need
+	token   string
+	problem credentialProblem
+	write   bool       // the client's method changes something
+	ip      netip.Addr // the client's; the zero one is not known
+}
+
 // decision is the answer before it is put into a gateway's dialect.
 type decision struct {
 	status     int    // what the client should get when it is turned away; 204 lets it pass
@@ -76,52 +87,79 @@ type decision struct {
 	retryAfter int64 // seconds; 0 is none
 }
 
-// decide answers for one request.
-func (g *Gateway) decide(r *http.Request) decision {
-	n, err := g.routes.parse(r.URL.RawQuery)
+// ask reads the question of a gateway that speaks HTTP, and answers it. The
+// client's method is in the header that the dialect names.
+func (g *Gateway) ask(r *http.Request, methodHeader string) decision {
+	n, err := g.routes.query(r.URL.RawQuery)
 	if err != nil {
-		g.complain(r, err)
-		return decision{status: http.StatusInternalServerError, outcome: outcomeMisconfigured}
+		return g.refuseRoute(r.Context(), r.URL.RequestURI(), err)
 	}
-	token, problem := credential(r.Header)
-	switch problem {
+	q := question{
+		need: n, ip: clientIP(r.RemoteAddr, r.Header[xForwardedFor], g.cfg.TrustedProxies),
+		// Of several, the client may have made one up: each may tell of a change.
+		write: slices.ContainsFunc(r.Header[methodHeader], unsafeMethod),
+	}
+	q.token, q.problem = credential(r.Header[authorization], r.Header[xAPIKey])
+	return g.decide(r.Context(), &q)
+}
+
+// decide answers a question.
+func (g *Gateway) decide(ctx context.Context, q *question) decision {
+	switch q.problem {
 	case noCredential:
-		return decision{status: http.StatusUnauthorized, outcome: outcomeNoCredential, challenge: g.missing}
+		return decision{status: statusOf(outcomeNoCredential), outcome: outcomeNoCredential, challenge: g.missing}
 	case ambiguous:
-		return decision{status: http.StatusUnauthorized, outcome: outcomeAmbiguous, challenge: g.twice}
+		return decision{status: statusOf(outcomeAmbiguous), outcome: outcomeAmbiguous, challenge: g.twice}
 	case noProblem:
 	}
-	v, err := g.cfg.Verifier.Check(r.Context(), &apikey.VerifyParams{
-		Token: token, Product: n.product, Project: n.project, Environment: n.environment, Scopes: n.scopes,
+	n := &q.need
+	v, err := g.cfg.Verifier.Check(ctx, &apikey.VerifyParams{
+		Token: q.token, Product: n.product, Project: n.project, Environment: n.environment, Scopes: n.scopes,
 		// Without scopes the method tells reading from writing.
-		Write: len(n.scopes) == 0 && unsafeMethod(r.Header.Get("X-Original-Method")),
-		IP:    clientIP(r.RemoteAddr, r.Header["X-Forwarded-For"], g.cfg.TrustedProxies),
+		Write: q.write && len(n.scopes) == 0, IP: q.ip,
 	})
 	if err != nil {
-		f := fault.As(err)
-		g.cfg.Log.ErrorContext(r.Context(), "key not verified", "code", f.Code, "error", err.Error())
-		return decision{
-			status: http.StatusServiceUnavailable, outcome: outcomeUnavailable,
-			retryAfter: max(1, int64((f.RetryAfter+time.Second-1)/time.Second)),
-		}
+		return g.refuseForNow(ctx, err)
 	}
-	d := decision{outcome: string(v.Outcome), v: v, known: !v.Outcome.Anonymous()}
+	d := decision{outcome: string(v.Outcome), v: v, known: !v.Outcome.Anonymous(), status: http.StatusNoContent}
+	if v.Outcome != apikey.Valid {
+		d.status = statusOf(d.outcome)
+	}
 	switch {
-	case v.Outcome == apikey.Valid:
-		d.status = http.StatusNoContent
 	case v.Outcome.Anonymous():
-		d.status, d.challenge = http.StatusUnauthorized, g.wrong
+		d.challenge = g.wrong
 	case v.Outcome == apikey.RateLimited:
-		d.status, d.retryAfter = http.StatusTooManyRequests, v.Limit.RetryAfterSeconds()
-	case v.Outcome == apikey.LimitExceeded:
-		d.status = http.StatusTooManyRequests
+		d.retryAfter = d.limitsRetryAfter()
 	case v.Outcome == apikey.InsufficientScope:
-		d.status = http.StatusForbidden
 		d.challenge = []string{g.missing[0] + `, error="insufficient_scope", scope="` + strings.Join(n.scopes, " ") + `"`}
-	default:
-		d.status = http.StatusForbidden
 	}
 	return d
+}
+
+// refuseRoute answers for a route whose configuration can't be understood.
+func (g *Gateway) refuseRoute(ctx context.Context, route string, err error) decision {
+	if more, due := g.misconfigured.due(g.cfg.Now()); due {
+		g.cfg.Log.ErrorContext(ctx, "gateway route misconfigured", "route", route, "error", err.Error(), "suppressed", more)
+	}
+	return decision{status: statusOf(outcomeMisconfigured), outcome: outcomeMisconfigured}
+}
+
+// refuseForNow answers when nothing can be said about a key.
+func (g *Gateway) refuseForNow(ctx context.Context, err error) decision {
+	f := fault.As(err)
+	if more, due := g.unavailable.due(g.cfg.Now()); due {
+		g.cfg.Log.ErrorContext(ctx, "key not verified", "code", f.Code, "error", err.Error(), "suppressed", more)
+	}
+	return decision{
+		status: statusOf(outcomeUnavailable), outcome: outcomeUnavailable,
+		retryAfter: max(1, int64((f.RetryAfter+time.Second-1)/time.Second)),
+	}
+}
+
+func (g *Gateway) observe(face string, d *decision, began time.Time) {
+	if g.cfg.Observe != nil {
+		g.cfg.Observe(face, d.outcome, g.cfg.Now().Sub(began))
+	}
 }
 
 // unsafeMethod reports whether a method changes anything (RFC 9110, 9.2.1). An
@@ -135,99 +173,46 @@ func unsafeMethod(m string) bool {
 	}
 }
 
-// complain logs a misconfigured route, at most once a second: every request of
-// the route comes here.
-func (g *Gateway) complain(r *http.Request, err error) {
-	now := g.cfg.Now().UnixNano()
-	last := g.complained.Load()
-	if now-last < int64(time.Second) || !g.complained.CompareAndSwap(last, now) {
-		return
-	}
-	g.cfg.Log.ErrorContext(r.Context(), "gateway route misconfigured", "url", r.URL.RequestURI(), "error", err.Error())
+// complaint is what every request of a route, or of an outage, gives reason to
+// log: it is logged once a second.
+type complaint struct {
+	last   atomic.Int64 // Unix nanoseconds
+	silent atomic.Int64 // since then
 }
 
-// The headers of an answer, as net/http spells them.
-const (
-	headerTenantID    = "X-Landlord-Tenant-Id"
-	headerTenantSlug  = "X-Landlord-Tenant-Slug"
-	headerKeyID       = "X-Landlord-Key-Id"
-	headerProjectID   = "X-Landlord-Project-Id"
-	headerEnvironment = "X-Landlord-Environment"
-	headerScopes      = "X-Landlord-Scopes"
-	headerReadOnly    = "X-Landlord-Read-Only"
-	headerOutcome     = "X-Landlord-Outcome"
-	headerAuthStatus  = "X-Auth-Status"
-	headerPolicy      = "Ratelimit-Policy"
-	headerState       = "Ratelimit"
-	headerRetryAfter  = "Retry-After"
-	headerChallenge   = "Www-Authenticate"
-)
-
-// limitName is the name of a key's own limit in the RateLimit fields.
-const limitName = "key"
-
-// nothing is the value of an identity header that has none. An empty value would
-// count as missing for some gateways, and a client's own header would survive.
-const nothing = "-"
-
-// writeHeaders sets the headers that all dialects share. Values are cut from one
-// string and one slice: this runs for every request of every product.
-func (d *decision) writeHeaders(h http.Header) {
-	values := make([]string, 8, 11)
-	set := func(i int, name, value string) {
-		values[i] = value
-		h[name] = values[i : i+1 : i+1]
+// due reports whether it is to be logged now, and how often it was not since.
+func (c *complaint) due(now time.Time) (suppressed int64, due bool) {
+	last, at := c.last.Load(), now.UnixNano()
+	if at-last < int64(time.Second) && at >= last || !c.last.CompareAndSwap(last, at) {
+		c.silent.Add(1)
+		return 0, false
 	}
-	tenant, key, project, scopes := nothing, nothing, nothing, nothing
-	slug, environment, readOnly := nothing, nothing, nothing
-	if d.known {
-		tenant, key, project, scopes = d.identity()
-		slug, environment, readOnly = d.v.TenantSlug, string(d.v.Environment), strconv.FormatBool(d.v.ReadOnly)
-	}
-	set(0, headerTenantID, tenant)
-	set(1, headerTenantSlug, slug)
-	set(2, headerKeyID, key)
-	set(3, headerProjectID, project)
-	set(4, headerEnvironment, environment)
-	set(5, headerScopes, scopes)
-	set(6, headerReadOnly, readOnly)
-	set(7, headerOutcome, d.outcome)
+	return c.silent.Swap(0), true
+}
+
+// limits appends the rate limits that the decision came to, by name. It alone
+// knows which there are.
+func (d *decision) limits(to []ratelimit.Named) []ratelimit.Named {
 	if d.v.Limit.Limit.Rate > 0 {
-		named := ratelimit.Named{Name: limitName, Decision: d.v.Limit}
-		values = append(values, ratelimit.Policy(named), ratelimit.State(named))
-		h[headerPolicy], h[headerState] = values[8:9:9], values[9:10:10]
+		to = append(to, ratelimit.Named{Name: limitName, Decision: d.v.Limit})
 	}
-	if d.retryAfter > 0 {
-		h[headerRetryAfter] = []string{strconv.FormatInt(d.retryAfter, 10)}
-	}
-	if d.challenge != nil {
-		h[headerChallenge] = d.challenge
-	}
+	return to
 }
 
-// identity returns the four values that have to be put together, as pieces of
-// one string.
-func (d *decision) identity() (tenant, key, project, scopes string) {
-	var array [256]byte
-	b, _ := d.v.TenantID.AppendText(array[:0])
-	t := len(b)
-	b, _ = d.v.KeyID.AppendText(b)
-	k := len(b)
-	if d.v.ProjectID.IsZero() {
-		b = append(b, nothing...)
-	} else {
-		b, _ = d.v.ProjectID.AppendText(b)
-	}
-	p := len(b)
-	for i, s := range d.v.Scopes {
-		if i > 0 {
-			b = append(b, ' ')
+// limitsRetryAfter is when the last of the limits that denied would allow.
+func (d *decision) limitsRetryAfter() (seconds int64) {
+	var array [someLimits]ratelimit.Named
+	for _, n := range d.limits(array[:0]) {
+		if !n.Decision.Allowed {
+			seconds = max(seconds, n.Decision.RetryAfterSeconds())
 		}
-		b = append(b, s...)
 	}
-	if len(b) == p {
-		b = append(b, nothing...)
-	}
-	s := string(b)
-	return s[:t], s[t:k], s[k:p], s[p:]
+	return seconds
 }
+
+const (
+	// limitName is the name of a key's own limit in the RateLimit fields.
+	limitName = "key"
+	// someLimits is how many are named without room made for more.
+	someLimits = 4
+)

@@ -12,19 +12,18 @@ import (
 func (g *Gateway) Nginx() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := g.cfg.Now()
-		d := g.decide(r)
-		h := w.Header()
-		d.writeHeaders(h)
+		d := g.ask(r, xOriginalMethod)
+		h := newHeaders(w.Header())
+		h.identity(&d)
+		h.verdict(&d)
 		status := d.status
 		if status != http.StatusNoContent {
-			h[headerAuthStatus] = []string{strconv.Itoa(status)}
+			h.set(headerAuthStatus, strconv.Itoa(status))
 			if status == http.StatusTooManyRequests {
 				status = http.StatusForbidden
 			}
 		}
 		w.WriteHeader(status)
-		if g.cfg.Observe != nil {
-			g.cfg.Observe("nginx", d.outcome, g.cfg.Now().Sub(began))
-		}
+		g.observe("nginx", &d, began)
 	})
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"net/http"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -97,14 +96,7 @@ func TestCredential(t *testing.T) {
 		"empty token":             {auth: []string{"Bearer  "}, problem: noCredential},
 		"empty":                   {auth: []string{""}, key: []string{""}, problem: noCredential},
 	} {
-		h := http.Header{}
-		for _, v := range tc.auth {
-			h.Add("Authorization", v)
-		}
-		for _, v := range tc.key {
-			h.Add("X-API-Key", v)
-		}
-		if token, problem := credential(h); token != tc.token || problem != tc.problem {
+		if token, problem := credential(tc.auth, tc.key); token != tc.token || problem != tc.problem {
 			t.Errorf("%s: got %q, %v", name, token, problem)
 		}
 	}
@@ -155,11 +147,27 @@ func TestRoutes_areBounded(t *testing.T) {
 	t.Parallel()
 	r := routes{known: map[string]routed{}}
 	for i := range maxRoutes + 10 {
-		if n, err := r.parse("product=" + strings.Repeat("a", i+1)); err != nil || len(n.product) != i+1 {
+		if n, err := r.query("product=" + strings.Repeat("a", i+1)); err != nil || len(n.product) != i+1 {
 			t.Fatal(n, err)
 		}
 	}
 	if len(r.known) != maxRoutes {
 		t.Errorf("%d routes are known", len(r.known))
+	}
+}
+
+// Every outcome that turns a client away has a problem document, in which no
+// stranger's is unlike another's.
+func TestProblems_areComplete(t *testing.T) {
+	t.Parallel()
+	for _, o := range apikey.Outcomes() {
+		switch doc := string(documents[string(o)]); {
+		case o == apikey.Valid && doc != "":
+			t.Errorf("%s turns nobody away: %s", o, doc)
+		case o != apikey.Valid && doc == "":
+			t.Errorf("%s has no problem document: add its text to problems", o)
+		case o.Anonymous() && doc != string(documents[string(apikey.Malformed)]):
+			t.Errorf("%s: %s", o, doc)
+		}
 	}
 }

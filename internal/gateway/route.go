@@ -33,7 +33,7 @@ type routed struct {
 	err  error
 }
 
-func (r *routes) parse(query string) (need, error) {
+func (r *routes) query(query string) (need, error) {
 	r.mu.RLock()
 	known, ok := r.known[query]
 	r.mu.RUnlock()
