@@ -106,7 +106,8 @@ type VerifierConfig struct {
 	Within Within
 	// UsageLimit may be nil.
 	UsageLimit UsageLimit
-	// CacheBytes bounds the memory of known keys; 0 is 256 MiB.
+	// CacheBytes bounds the memory of known keys; 0 is 320 MiB, about a
+	// million keys.
 	CacheBytes uint64
 	// AbsentKeys bounds what is remembered of tokens that don't exist; 0 is 100,000.
 	AbsentKeys int
@@ -118,7 +119,7 @@ type VerifierConfig struct {
 }
 
 const (
-	defaultCacheBytes = 256 << 20
+	defaultCacheBytes = 320 << 20
 	// backstop is how long an entry may live, should a change ever not be told.
 	// The bound on staleness is the freshness lease, not this.
 	backstop = 5 * time.Minute

@@ -18,22 +18,28 @@ const minSweep = 64
 
 // Limiter holds the state of any number of keys. It is safe for concurrent use.
 //
+// A key is known by 128 bits of its hash under two secret seeds: that is a third of the memory which most keys would take,
+// and two keys share a bucket as likely as two random UUIDs are the same.
+//
 // A shard is a map from key to TAT under a mutex, rather than a map of pointers with compare-and-swap: the section is
 // some tens of nanoseconds, entries cost no allocation and nothing for the collector to walk, a sweep can't drop what
 // another goroutine is about to spend, and AllowAll is exact because it holds all the shards it decides on.
 type Limiter[K comparable] struct {
 	start   time.Time
-	seed    maphash.Seed
+	seeds   [2]maphash.Seed
 	perKeys int // most keys in a shard
 	evicted atomic.Int64
-	shards  [shards]shard[K]
+	shards  [shards]shard
 }
 
-type shard[K comparable] struct {
+// slot stands for a key.
+type slot [2]uint64
+
+type shard struct {
 	mu    sync.Mutex
-	tats  map[K]int64 // nanoseconds since start
-	sweep int         // how many new keys until the next sweep
-	_     [40]byte    // a cache line each
+	tats  map[slot]int64 // nanoseconds since start
+	sweep int            // how many new keys until the next sweep
+	_     [40]byte       // a cache line each
 }
 
 // New returns a limiter that remembers up to about maxKeys keys with less than a full bucket; 0 means a million.
@@ -41,9 +47,9 @@ func New[K comparable](maxKeys int) *Limiter[K] {
 	if maxKeys <= 0 {
 		maxKeys = 1_000_000
 	}
-	l := &Limiter[K]{start: time.Now(), seed: maphash.MakeSeed(), perKeys: max(1, maxKeys/shards)}
+	l := &Limiter[K]{start: time.Now(), seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, perKeys: max(1, maxKeys/shards)}
 	for i := range l.shards {
-		l.shards[i].tats = map[K]int64{}
+		l.shards[i].tats = map[slot]int64{}
 		l.shards[i].sweep = minSweep
 	}
 	return l
@@ -54,16 +60,17 @@ func New[K comparable](maxKeys int) *Limiter[K] {
 // A bucket belongs to its key alone: give keys that name their policy, when a caller is under several.
 func (l *Limiter[K]) Allow(now time.Time, key K, limit Limit, cost int64) Decision {
 	t := l.nanos(now)
-	s := &l.shards[l.shardOf(key)]
+	k := l.slotOf(key)
+	s := l.shardOf(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tat, ok := s.tats[key]
+	tat, ok := s.tats[k]
 	if !ok {
 		tat = t
 	}
 	d, next := decide(t, tat, limit, cost)
 	if d.Allowed && cost > 0 || next < tat && d.RetryAfter != Never {
-		l.put(s, t, key, next, ok)
+		l.put(s, t, k, next, ok)
 	}
 	return d
 }
@@ -71,9 +78,10 @@ func (l *Limiter[K]) Allow(now time.Time, key K, limit Limit, cost int64) Decisi
 // Peek is Allow without spending: Allowed tells whether cost would be allowed, Remaining what is left now.
 func (l *Limiter[K]) Peek(now time.Time, key K, limit Limit, cost int64) Decision {
 	t := l.nanos(now)
-	s := &l.shards[l.shardOf(key)]
+	k := l.slotOf(key)
+	s := l.shardOf(k)
 	s.mu.Lock()
-	tat, ok := s.tats[key]
+	tat, ok := s.tats[k]
 	s.mu.Unlock()
 	if !ok {
 		tat = t
@@ -109,9 +117,13 @@ func (l *Limiter[K]) PeekAll(now time.Time, requests []Request[K], decisions []D
 func (l *Limiter[K]) all(now time.Time, requests []Request[K], decisions []Decision, peek bool) bool {
 	decisions = decisions[:len(requests)] // panics early when too short, before anything is locked
 	t := l.nanos(now)
+	var array [4]slot // more are rare
+	slots := array[:0]
 	var set uint64
 	for i := range requests {
-		set |= 1 << l.shardOf(requests[i].Key)
+		k := l.slotOf(requests[i].Key)
+		slots = append(slots, k)
+		set |= 1 << (k[0] % shards)
 	}
 	for rest := set; rest != 0; rest &= rest - 1 { // in ascending order, so that no two calls wait for each other
 		l.shards[bits.TrailingZeros64(rest)].mu.Lock()
@@ -122,18 +134,24 @@ func (l *Limiter[K]) all(now time.Time, requests []Request[K], decisions []Decis
 		}
 	}()
 
-	all := decideAll(t, requests, decisions, peek, func(i int) int64 { return l.tat(t, requests[i].Key) })
+	all := decideAll(t, requests, decisions, peek, func(i int) int64 {
+		if tat, ok := l.shardOf(slots[i]).tats[slots[i]]; ok {
+			return tat
+		}
+		return t
+	})
 	if peek || slices.ContainsFunc(decisions, func(d Decision) bool { return d.RetryAfter == Never }) {
 		return all
 	}
-	for i, r := range requests {
-		s := &l.shards[l.shardOf(r.Key)]
-		tat, known := s.tats[r.Key]
+	for i := range requests {
+		r, k := &requests[i], slots[i]
+		s := l.shardOf(k)
+		tat, known := s.tats[k]
 		if all && r.Cost > 0 {
-			l.put(s, t, r.Key, t+int64(decisions[i].ResetAfter), known)
+			l.put(s, t, k, t+int64(decisions[i].ResetAfter), known)
 		} else if !all && known {
 			if _, next := decide(t, tat, r.Limit, 0); next < tat {
-				l.put(s, t, r.Key, next, known)
+				l.put(s, t, k, next, known)
 			}
 		}
 	}
@@ -149,21 +167,14 @@ func (l *Limiter[K]) follow(now time.Time, requests []Request[K], decisions []De
 		if reset <= 0 {
 			continue
 		}
-		s := &l.shards[l.shardOf(requests[i].Key)]
+		k := l.slotOf(requests[i].Key)
+		s := l.shardOf(k)
 		s.mu.Lock()
-		if tat, known := s.tats[requests[i].Key]; !known || tat < t+reset {
-			l.put(s, t, requests[i].Key, t+reset, known)
+		if tat, known := s.tats[k]; !known || tat < t+reset {
+			l.put(s, t, k, t+reset, known)
 		}
 		s.mu.Unlock()
 	}
-}
-
-// tat is the stored TAT of a key whose shard is locked.
-func (l *Limiter[K]) tat(now int64, key K) int64 {
-	if tat, ok := l.shards[l.shardOf(key)].tats[key]; ok {
-		return tat
-	}
-	return now
 }
 
 // Sweep forgets every key whose bucket is full, and returns how many are left. Allow sweeps a shard itself whenever its
@@ -185,7 +196,7 @@ func (l *Limiter[K]) Sweep(now time.Time) (left int) {
 func (l *Limiter[K]) Evicted() int64 { return l.evicted.Load() }
 
 // put stores a TAT; for a new key it first makes room. The shard is locked.
-func (l *Limiter[K]) put(s *shard[K], now int64, key K, tat int64, known bool) {
+func (l *Limiter[K]) put(s *shard, now int64, k slot, tat int64, known bool) {
 	if !known {
 		if s.sweep--; s.sweep < 0 {
 			l.sweep(s, now)
@@ -194,14 +205,14 @@ func (l *Limiter[K]) put(s *shard[K], now int64, key K, tat int64, known bool) {
 			l.evict(s, now)
 		}
 	}
-	s.tats[key] = tat
+	s.tats[k] = tat
 }
 
-func (l *Limiter[K]) sweep(s *shard[K], now int64) {
+func (l *Limiter[K]) sweep(s *shard, now int64) {
 	before := len(s.tats)
-	for key, tat := range s.tats {
+	for k, tat := range s.tats {
 		if tat <= now {
-			delete(s.tats, key)
+			delete(s.tats, k)
 		}
 	}
 	left := len(s.tats)
@@ -215,15 +226,15 @@ func (l *Limiter[K]) sweep(s *shard[K], now int64) {
 
 // evict forgets the one of a few random keys whose bucket is nearest to full: looking at all of them for each insert
 // would make a flood of new keys expensive.
-func (l *Limiter[K]) evict(s *shard[K], now int64) {
+func (l *Limiter[K]) evict(s *shard, now int64) {
 	var (
-		victim K
+		victim slot
 		least  int64
 		seen   int
 	)
-	for key, tat := range s.tats { // in random order
+	for k, tat := range s.tats { // in random order
 		if seen == 0 || tat < least {
-			victim, least = key, tat
+			victim, least = k, tat
 		}
 		if seen++; seen == 8 {
 			break
@@ -235,7 +246,11 @@ func (l *Limiter[K]) evict(s *shard[K], now int64) {
 	}
 }
 
-func (l *Limiter[K]) shardOf(key K) uint64 { return maphash.Comparable(l.seed, key) % shards }
+func (l *Limiter[K]) slotOf(key K) slot {
+	return slot{maphash.Comparable(l.seeds[0], key), maphash.Comparable(l.seeds[1], key)}
+}
+
+func (l *Limiter[K]) shardOf(k slot) *shard { return &l.shards[k[0]%shards] }
 
 // nanos is now on the limiter's own clock: monotonic when now is.
 func (l *Limiter[K]) nanos(now time.Time) int64 { return int64(now.Sub(l.start)) }
