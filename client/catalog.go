@@ -49,6 +49,13 @@ type PlanProduct struct {
 	Config map[string]any `json:"config,omitempty"`
 }
 
+// PlanKeys is what a plan says about the API keys of its tenants.
+type PlanKeys struct {
+	MaxAgeDays   int `json:"max_age_days,omitempty"`   // longest life of a key from its issue; 0 is any
+	RateLimitRPM int `json:"rate_limit_rpm,omitempty"` // of keys that don't say; 0 is 600
+	MaxKeys      int `json:"max_keys,omitempty"`       // that a tenant may have and that work; 0 is any number
+}
+
 // PlanDefinition is what a plan holds.
 type PlanDefinition struct {
 	Name        string                 `json:"name"`
@@ -58,6 +65,7 @@ type PlanDefinition struct {
 	Products    map[string]PlanProduct `json:"products,omitempty"`
 	Limits      map[string]*int64      `json:"limits,omitempty"` // by the name that a meter declares; nil is unlimited
 	Settings    map[string]any         `json:"settings,omitempty"`
+	APIKeys     PlanKeys               `json:"api_keys,omitzero"`
 	Archived    bool                   `json:"archived,omitempty"` // kept for the tenants that are on it, and for no others
 }
 

@@ -27,6 +27,8 @@ type KeyRules struct {
 	Environments []string   `json:"environments"`
 	MaxAgeDays   int        `json:"max_age_days"`
 	LeakAction   string     `json:"leak_action"`
+	RateLimitRPM int        `json:"rate_limit_rpm"` // of keys that don't say
+	MaxKeys      int        `json:"max_keys"`       // that work; 0 is any number
 }
 
 // PutKeyPolicy is a whole key policy: what it leaves out is back at its default.

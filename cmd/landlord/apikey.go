@@ -71,8 +71,8 @@ type keyCreateCmd struct {
 	Product     string            `help:"Confine it to a product." placeholder:"NAME"`
 	Project     string            `help:"Confine it to a project." placeholder:"ID"`
 	IP          []string          `name:"ip" help:"Address or CIDR that it works from; repeatable. Without: from everywhere." placeholder:"CIDR"`
-	RPM         int               `name:"rpm" help:"Requests a minute." default:"600" placeholder:"N"`
-	TTL         *ttl              `help:"How long it lives, such as 90d or 12h. Without: until revoked." placeholder:"DURATION"`
+	RPM         int               `name:"rpm" help:"Requests a minute. Without: what the tenant's plan says, else 600." placeholder:"N"`
+	TTL         *ttl              `help:"How long it lives, such as 90d or 12h. Without: until revoked, or as long as the tenant may let it." placeholder:"DURATION"`
 	Description string            `help:"More about it." placeholder:"TEXT"`
 	Metadata    map[string]string `help:"Yours; a verification returns it. Repeatable." placeholder:"KEY=VALUE"`
 }
@@ -168,7 +168,7 @@ type keyUpdateCmd struct {
 	AnyIP       bool              `name:"any-ip" help:"Let it work from everywhere." xor:"ips"`
 	RPM         *int              `name:"rpm" help:"New number of requests a minute." placeholder:"N"`
 	TTL         *ttl              `help:"End it this long from now." xor:"expiry" placeholder:"DURATION"`
-	NoExpiry    bool              `help:"Let it live until revoked." xor:"expiry"`
+	NoExpiry    bool              `help:"Let it live until revoked, or as long as the tenant may let it." xor:"expiry"`
 	Enable      bool              `help:"Let it work again." xor:"active"`
 	Disable     bool              `help:"Stop it until it is enabled." xor:"active"`
 	Metadata    map[string]string `help:"Set keys of the metadata; an empty value takes a key away. Repeatable." placeholder:"KEY=VALUE"`
@@ -217,7 +217,7 @@ type keyRotateCmd struct {
 
 	Grace    ttl  `help:"How long the old key goes on working, such as 24h or 7d; 0s ends it at once." required:"" placeholder:"DURATION"`
 	TTL      *ttl `help:"How long the new key lives. Without: as long as the old one would have." xor:"expiry" placeholder:"DURATION"`
-	NoExpiry bool `help:"Let the new key live until revoked." xor:"expiry"`
+	NoExpiry bool `help:"Let the new key live until revoked, or as long as the tenant may let it." xor:"expiry"`
 }
 
 // Run implements the command.

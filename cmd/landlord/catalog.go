@@ -359,5 +359,13 @@ func (c *planGetCmd) Run(ctx context.Context, g *Globals) error {
 		}
 		pairs = append(pairs, pair{"limit " + name, limit})
 	}
+	for _, k := range []struct {
+		name string
+		n    int
+	}{{"days of a key", p.APIKeys.MaxAgeDays}, {"requests/min of a key", p.APIKeys.RateLimitRPM}, {"keys", p.APIKeys.MaxKeys}} {
+		if k.n != 0 {
+			pairs = append(pairs, pair{k.name, k.n})
+		}
+	}
 	return g.show(p, append(pairs, pair{"settings", p.Settings})...)
 }

@@ -20,7 +20,7 @@ func showKeyPolicy(g *Globals, p *client.KeyPolicy) error {
 		}
 		return list
 	}
-	days := func(n int) any {
+	anyOf := func(n int) any {
 		if n == 0 {
 			return "any"
 		}
@@ -34,14 +34,16 @@ func showKeyPolicy(g *Globals, p *client.KeyPolicy) error {
 		pair{"tenant", p.TenantID},
 		pair{"addresses", or(p.AllowedIPs, "any")},
 		pair{"environments", p.Environments},
-		pair{"days to live", days(p.MaxAgeDays)},
+		pair{"days to live", anyOf(p.MaxAgeDays)},
 		pair{"when leaked", p.LeakAction},
 		pair{"updated", p.UpdatedAt},
 		pair{"in force, with those above:", " "},
 		pair{"addresses", or(lists, "any")},
 		pair{"environments", or(p.InForce.Environments, "none")},
-		pair{"days to live", days(p.InForce.MaxAgeDays)},
+		pair{"days to live", anyOf(p.InForce.MaxAgeDays)},
 		pair{"when leaked", p.InForce.LeakAction},
+		pair{"requests/min", p.InForce.RateLimitRPM},
+		pair{"keys", anyOf(p.InForce.MaxKeys)},
 	)
 }
 

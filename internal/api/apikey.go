@@ -63,8 +63,8 @@ type CreateAPIKey struct {
 	ProjectID    id.Project `json:"project_id,omitzero" doc:"Left out: every project of the tenant."`
 	Scopes       []string   `json:"scopes,omitempty" maxItems:"100" example:"[\"renders:*\"]" doc:"Exact, or noun:*. Those that begin with landlord: are permissions on this API, which you must hold yourself."`
 	AllowedIPs   []string   `json:"allowed_ips,omitempty" maxItems:"100" example:"[\"192.0.2.0/24\"]" doc:"Addresses and networks, IPv4 and IPv6. Left out: from everywhere."`
-	RateLimitRPM int        `json:"rate_limit_rpm,omitempty" minimum:"1" maximum:"1000000" default:"600"`
-	ExpiresAt    *time.Time `json:"expires_at,omitempty" doc:"Left out: never."`
+	RateLimitRPM int        `json:"rate_limit_rpm,omitempty" minimum:"1" maximum:"1000000" doc:"Left out: what the tenant's plan says, else 600."`
+	ExpiresAt    *time.Time `json:"expires_at,omitempty" doc:"Left out: never, or as late as the tenant's plan and key policies allow."`
 	Metadata     Metadata   `json:"metadata,omitempty" doc:"At most 8 KiB as JSON."`
 }
 
@@ -74,8 +74,8 @@ type UpdateAPIKey struct {
 	Description  Opt[string]         `json:"description,omitzero" maxLength:"1000"`
 	Scopes       Opt[[]string]       `json:"scopes,omitzero" maxItems:"100"`
 	AllowedIPs   Opt[[]string]       `json:"allowed_ips,omitzero" maxItems:"100"`
-	RateLimitRPM Opt[int]            `json:"rate_limit_rpm,omitzero" doc:"null: 600."`
-	ExpiresAt    Opt[time.Time]      `json:"expires_at,omitzero" doc:"null: never."`
+	RateLimitRPM Opt[int]            `json:"rate_limit_rpm,omitzero" doc:"null: what the tenant's plan says, else 600."`
+	ExpiresAt    Opt[time.Time]      `json:"expires_at,omitzero" doc:"null: never, or as late as the tenant's plan and key policies allow."`
 	IsActive     Required[bool]      `json:"is_active,omitzero"`
 	Metadata     Opt[map[string]any] `json:"metadata,omitzero" doc:"Merged key by key."`
 }
@@ -83,7 +83,7 @@ type UpdateAPIKey struct {
 // RotateAPIKey says how a key is replaced.
 type RotateAPIKey struct {
 	Grace     int            `json:"grace" minimum:"0" maximum:"2592000" example:"86400" doc:"Seconds that the old key goes on working, exactly; 0 ends it at once."`
-	ExpiresAt Opt[time.Time] `json:"expires_at,omitzero" doc:"Of the new key; left out, as the old one's; null: never."`
+	ExpiresAt Opt[time.Time] `json:"expires_at,omitzero" doc:"Of the new key; left out, as the old one's; null: never, or as late as the tenant's plan and key policies allow."`
 }
 
 // VerifyKey asks whether a token may do something. What is left out is not asked.

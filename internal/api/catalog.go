@@ -37,6 +37,13 @@ type PlanProduct struct {
 	Config map[string]any `json:"config,omitempty" doc:"Laid over the product's default_config."`
 }
 
+// PlanKeys is what a plan says about the API keys of its tenants.
+type PlanKeys struct {
+	MaxAgeDays   int `json:"max_age_days,omitempty" minimum:"1" maximum:"3650" example:"365" doc:"Longest life of a key from its issue. A tenant's key policy may say less, not more."`
+	RateLimitRPM int `json:"rate_limit_rpm,omitempty" minimum:"1" maximum:"1000000" doc:"Of keys that don't say; left out, 600."`
+	MaxKeys      int `json:"max_keys,omitempty" minimum:"1" maximum:"1000000" doc:"How many a tenant may have that are neither revoked nor expired nor replaced."`
+}
+
 // PlanDefinition is what a plan holds.
 type PlanDefinition struct {
 	Name        string                 `json:"name" maxLength:"63" example:"starter" doc:"a-z, 0-9 and -; begins with a letter."`
@@ -46,6 +53,7 @@ type PlanDefinition struct {
 	Products    map[string]PlanProduct `json:"products,omitempty" doc:"By the product's name."`
 	Limits      map[string]*int64      `json:"limits,omitempty" doc:"By the name that a meter declares, in the limit's unit; null is unlimited."`
 	Settings    map[string]any         `json:"settings,omitempty" doc:"By the setting's name: where tenants of the plan start from."`
+	APIKeys     PlanKeys               `json:"api_keys,omitzero" doc:"Bounds of the tenants' API keys, for those that are made or changed from now on."`
 	Archived    bool                   `json:"archived,omitempty" doc:"Kept for the tenants that are on it, and for no others."`
 }
 
@@ -329,7 +337,7 @@ func planDefinitionOf(p catalog.Plan) PlanDefinition {
 	}
 	return PlanDefinition{
 		Name: p.Name, Title: p.Title, Description: p.Description, TrialDays: p.TrialDays,
-		Products: products, Limits: p.Limits, Settings: p.Settings, Archived: p.Archived,
+		Products: products, Limits: p.Limits, Settings: p.Settings, APIKeys: PlanKeys(p.APIKeys), Archived: p.Archived,
 	}
 }
 
@@ -366,7 +374,7 @@ func documentFrom(d CatalogDocument) catalog.Document {
 			}
 			return catalog.Plan{
 				Name: p.Name, Title: p.Title, Description: p.Description, TrialDays: p.TrialDays,
-				Products: products, Limits: p.Limits, Settings: p.Settings, Archived: p.Archived,
+				Products: products, Limits: p.Limits, Settings: p.Settings, APIKeys: catalog.PlanKeys(p.APIKeys), Archived: p.Archived,
 			}
 		}),
 		Meters: each(d.Meters, func(m MeterDefinition) catalog.Meter {

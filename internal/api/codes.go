@@ -15,6 +15,7 @@ var errorCodes = []errorCode{
 	{"already_cancelled", 409, "The tenant is cancelled already, as of the end of its contract or trial."},
 	{"api_key_disabled", 409, "The key is disabled. Enable it first, or make a new one."},
 	{"api_key_expired", 409, "The key has expired. Extend it first, or make a new one."},
+	{"api_key_limit_reached", 409, "The tenant's plan allows no more API keys that work: revoke one first."},
 	{"api_key_not_found", 404, "No such API key, or not yours."},
 	{"api_key_revoked", 409, "The key is revoked, for good."},
 	{"api_key_rotated", 409, "The key was replaced by another: change that one, or revoke this one to end its grace."},
@@ -97,6 +98,7 @@ var errorCodes = []errorCode{
 var fieldCodes = []errorCode{
 	{"address_not_allowed", 0, "URLs may not lead to this address, or the host resolves to none that they may lead to."},
 	{"before_start", 0, "The end lies before the start."},
+	{"beyond_max_age", 0, "The key would live longer than the tenant's plan or a key policy allows; the message says until when it may."},
 	{"config_invalid", 0, "The new schema refuses the configuration that tenants have."},
 	{"duplicate", 0, "A value stands more than once."},
 	{"email_malformed", 0, "This is not an e-mail address."},

@@ -17,7 +17,7 @@ type KeyPolicy struct {
 	Environments []string  `json:"environments" enum:"live,test" doc:"Keys of which work."`
 	MaxAgeDays   int       `json:"max_age_days,omitempty" example:"365" doc:"Longest life of a key from its issue; absent: any."`
 	LeakAction   string    `json:"leak_action" enum:"revoke,disable,flag" doc:"What a report that a key has leaked does to it; flag only tells of it."`
-	InForce      KeyRules  `json:"in_force" doc:"What binds the tenant's keys: of its policy and of those of all above it the strictest, field by field."`
+	InForce      KeyRules  `json:"in_force" doc:"What binds the tenant's keys: of its policy and of those of all above it the strictest, field by field, and what its plan says."`
 
 	CreatedAt *time.Time `json:"created_at,omitempty" doc:"Absent, like updated_at: it was never put and demands nothing."`
 	UpdatedAt *time.Time `json:"updated_at,omitempty"`
@@ -27,8 +27,10 @@ type KeyPolicy struct {
 type KeyRules struct {
 	AllowedIPs   [][]string `json:"allowed_ips" doc:"Lists, from the root down to the tenant's own: each of them must allow the caller."`
 	Environments []string   `json:"environments" enum:"live,test" doc:"None: no key works."`
-	MaxAgeDays   int        `json:"max_age_days,omitempty"`
+	MaxAgeDays   int        `json:"max_age_days,omitempty" doc:"Of the tenant's plan, where that says less."`
 	LeakAction   string     `json:"leak_action" enum:"revoke,disable,flag"`
+	RateLimitRPM int        `json:"rate_limit_rpm" doc:"Of keys that don't say: the plan's, else 600."`
+	MaxKeys      int        `json:"max_keys,omitempty" doc:"By the plan: how many may be neither revoked nor expired nor replaced; absent: any number."`
 }
 
 // PutKeyPolicy is a whole key policy. It replaces what was there: what it leaves
@@ -56,7 +58,10 @@ func (a *API) keyPolicyRoutes() {
 func keyPolicyOf(p apikey.Policy, r apikey.Rules) *one[KeyPolicy] {
 	out := KeyPolicy{
 		TenantID: p.TenantID, AllowedIPs: cidrs(p.AllowedIPs), Environments: texts(p.Environments), MaxAgeDays: p.MaxAgeDays, LeakAction: string(p.LeakAction),
-		InForce: KeyRules{AllowedIPs: [][]string{}, Environments: texts(r.Environments), MaxAgeDays: r.MaxAgeDays, LeakAction: string(r.LeakAction)},
+		InForce: KeyRules{
+			AllowedIPs: [][]string{}, Environments: texts(r.Environments), MaxAgeDays: r.MaxAgeDays, LeakAction: string(r.LeakAction),
+			RateLimitRPM: r.RateLimitRPM, MaxKeys: r.MaxKeys,
+		},
 	}
 	for _, list := range r.AllowedIPs {
 		out.InForce.AllowedIPs = append(out.InForce.AllowedIPs, cidrs(list))

@@ -117,8 +117,8 @@ type CreateParams struct {
 	Description  string
 	Scopes       []string
 	AllowedIPs   []netip.Prefix
-	RateLimitRPM int // 0: DefaultRPM
-	ExpiresAt    *time.Time
+	RateLimitRPM int        // 0: what the tenant's plan says, else DefaultRPM
+	ExpiresAt    *time.Time // nil: never, or as late as the tenant's plan and the policies allow
 	Metadata     map[string]any
 }
 
@@ -129,10 +129,9 @@ func (p *CreateParams) validate(now time.Time) error {
 	f.Check(p.Environment.Valid(), "environment", "not_one_of", "environment is live or test.")
 	p.Scopes = checkScopes(&f, p.Scopes)
 	p.AllowedIPs = checkNetworks(&f, p.AllowedIPs)
-	if p.RateLimitRPM == 0 {
-		p.RateLimitRPM = DefaultRPM
+	if p.RateLimitRPM != 0 {
+		checkRPM(&f, p.RateLimitRPM)
 	}
-	checkRPM(&f, p.RateLimitRPM)
 	checkExpiry(&f, p.ExpiresAt, now)
 	p.Metadata = merge(nil, p.Metadata)
 	checkMetadata(&f, p.Metadata)
@@ -148,15 +147,15 @@ type UpdateParams struct {
 	Description  patch.Field[string]
 	Scopes       patch.Field[[]string]
 	AllowedIPs   patch.Field[[]netip.Prefix]
-	RateLimitRPM patch.Field[int]       // null: DefaultRPM
-	ExpiresAt    patch.Field[time.Time] // null: never
+	RateLimitRPM patch.Field[int]       // null: as when a key is made that does not say
+	ExpiresAt    patch.Field[time.Time] // null: likewise
 	IsActive     patch.Field[bool]
 	Metadata     patch.Field[map[string]any] // merged key by key; null: {}
 	IfMatch      time.Time                   // zero: whatever the version
 }
 
 // apply changes k as the fields say and returns the names of those that differ.
-func (p *UpdateParams) apply(k *Key, now time.Time) ([]string, error) {
+func (p *UpdateParams) apply(k *Key, now time.Time, rules Rules) ([]string, error) {
 	var f fault.Fields
 	was := *k
 	if p.Name.Apply(&k.Name) {
@@ -174,11 +173,12 @@ func (p *UpdateParams) apply(k *Key, now time.Time) ([]string, error) {
 	}
 	if p.RateLimitRPM.Apply(&k.RateLimitRPM) {
 		if p.RateLimitRPM.IsNull() {
-			k.RateLimitRPM = DefaultRPM
+			k.RateLimitRPM = rules.RateLimitRPM
 		}
 		checkRPM(&f, k.RateLimitRPM)
 	}
 	if p.ExpiresAt.ApplyPtr(&k.ExpiresAt) {
+		k.ExpiresAt = rules.end(&f, k.ExpiresAt, k.CreatedAt)
 		checkExpiry(&f, k.ExpiresAt, now)
 	}
 	if p.IsActive.Present() {
@@ -223,7 +223,8 @@ type RotateParams struct {
 	ID       id.APIKey
 	// Grace is how long the old key goes on working, exactly; 0 ends it at once.
 	Grace time.Duration
-	// ExpiresAt is the new key's; absent copies the old one's, null is never.
+	// ExpiresAt is the new key's; absent copies the old one's, null is never, or as
+	// late as the tenant's plan and the policies allow.
 	ExpiresAt patch.Field[time.Time]
 }
 

@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
@@ -58,13 +59,29 @@ type Rules struct {
 	// AllowedIPs are lists, each of which must allow the caller, beside the key's own.
 	AllowedIPs   [][]netip.Prefix
 	Environments []Environment // none: no key works
-	MaxAgeDays   int           // 0: any
+	MaxAgeDays   int           // 0: any; the plan's, where that is less
 	LeakAction   LeakAction
+	RateLimitRPM int // of keys that don't say; by the plan, else DefaultRPM
+	MaxKeys      int // 0: any number; by the plan
 }
 
-// rulesOf combines the policies from the root down to a tenant's own.
-func rulesOf(policies []Policy) Rules {
-	r := Rules{Environments: Environments(), LeakAction: LeakFlag}
+// planKeys is what a plan of the catalogue says about its tenants' keys.
+type planKeys struct {
+	MaxAgeDays   int `json:"max_age_days"`
+	RateLimitRPM int `json:"rate_limit_rpm"`
+	MaxKeys      int `json:"max_keys"`
+}
+
+// rulesOf combines the policies from the root down to a tenant's own with what
+// its plan says.
+func rulesOf(policies []Policy, plan planKeys) Rules {
+	r := Rules{
+		Environments: Environments(), LeakAction: LeakFlag,
+		MaxAgeDays: plan.MaxAgeDays, RateLimitRPM: plan.RateLimitRPM, MaxKeys: plan.MaxKeys,
+	}
+	if r.RateLimitRPM == 0 {
+		r.RateLimitRPM = DefaultRPM
+	}
 	for _, p := range policies {
 		if len(p.AllowedIPs) > 0 {
 			r.AllowedIPs = append(r.AllowedIPs, p.AllowedIPs)
@@ -83,12 +100,57 @@ func rulesOf(policies []Policy) Rules {
 	return r
 }
 
-// checkEnvironment refuses to make keys that no verification would let pass.
-func (r Rules) checkEnvironment(e Environment) error {
-	if slices.Contains(r.Environments, e) {
+// bind makes a key that is about to be issued, or replaced, keep the rules: what
+// it leaves open is filled in. Of a life longer than it may have, the caller has
+// asked in vain.
+func (r Rules) bind(k *Key, now time.Time) error {
+	var f fault.Fields
+	f.Check(slices.Contains(r.Environments, k.Environment), "environment", "environment_not_allowed",
+		"The key policy of this tenant, or of one above it, allows no %s keys.", k.Environment)
+	if k.RateLimitRPM == 0 {
+		k.RateLimitRPM = r.RateLimitRPM
+	}
+	k.ExpiresAt = r.end(&f, k.ExpiresAt, now)
+	return f.Err()
+}
+
+// end is when a key that was issued at an instant ends, if it is to end at at; nil
+// is as late as may be.
+func (r Rules) end(f *fault.Fields, at *time.Time, issued time.Time) *time.Time {
+	latest := r.latest(issued)
+	if at == nil || latest == nil {
+		return cmp.Or(at, latest)
+	}
+	f.Check(!at.After(*latest), "expires_at", "beyond_max_age", "A key of this tenant lives for at most %d days, by its plan or a key policy: until %s.",
+		r.MaxAgeDays, latest.Format(time.RFC3339))
+	return at
+}
+
+// latest is the end of the longest life that a key may have; nil is none.
+func (r Rules) latest(issued time.Time) *time.Time {
+	if r.MaxAgeDays == 0 {
 		return nil
 	}
-	return fault.InvalidField("environment", "environment_not_allowed", "The key policy of this tenant, or of one above it, allows no %s keys.", e)
+	return new(issued.Add(time.Duration(r.MaxAgeDays) * 24 * time.Hour).UTC())
+}
+
+// makeRoom refuses one key more than the plan allows. Two that ask at the same
+// time take turns; keys in their grace after rotation don't count.
+func (r Rules) makeRoom(ctx context.Context, tx pg.Tx, tenant id.Tenant, now time.Time) error {
+	if r.MaxKeys == 0 {
+		return nil
+	}
+	if err := lockTenant(ctx, tx, tenant); err != nil {
+		return err
+	}
+	n, err := countKeys(ctx, tx, tenant, now, r.MaxKeys)
+	if err != nil {
+		return err
+	}
+	if n >= r.MaxKeys {
+		return fault.Conflict("api_key_limit_reached", "The tenant's plan allows %d API keys that are neither revoked nor expired nor replaced.", r.MaxKeys)
+	}
+	return nil
 }
 
 // PutPolicyParams is a whole policy: what it leaves out is back at its default.
@@ -143,7 +205,7 @@ func policyOf(ctx context.Context, tx pg.Tx, tenant id.Tenant) (Policy, Rules, e
 	case status == "":
 		return Policy{}, Rules{}, fault.NotFound("tenant")
 	}
-	all, err := selectPolicies(ctx, tx, tenant)
+	all, rules, err := bindingRules(ctx, tx, tenant)
 	if err != nil {
 		return Policy{}, Rules{}, err
 	}
@@ -151,7 +213,20 @@ func policyOf(ctx context.Context, tx pg.Tx, tenant id.Tenant) (Policy, Rules, e
 	if n := len(all); n > 0 && all[n-1].TenantID == tenant {
 		own = all[n-1]
 	}
-	return own, rulesOf(all), nil
+	return own, rules, nil
+}
+
+// bindingRules reads what binds a tenant's keys, and the policies that say so.
+func bindingRules(ctx context.Context, tx pg.Tx, tenant id.Tenant) ([]Policy, Rules, error) {
+	all, err := selectPolicies(ctx, tx, tenant)
+	if err != nil {
+		return nil, Rules{}, err
+	}
+	plan, err := selectPlanKeys(ctx, tx, tenant)
+	if err != nil {
+		return nil, Rules{}, err
+	}
+	return all, rulesOf(all, plan), nil
 }
 
 // PutPolicy replaces a tenant's key policy. It binds the keys that are there too,

@@ -38,7 +38,7 @@ func TestPutPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	none := apikey.Policy{TenantID: w.tenant, Environments: apikey.Environments(), LeakAction: apikey.LeakRevoke, UpdatedAt: time.Unix(0, 0).UTC()}
-	open := apikey.Rules{Environments: apikey.Environments(), LeakAction: apikey.LeakRevoke}
+	open := apikey.Rules{Environments: apikey.Environments(), LeakAction: apikey.LeakRevoke, RateLimitRPM: apikey.DefaultRPM}
 	if d := cmp.Diff(none, own) + cmp.Diff(open, rules); d != "" {
 		t.Error(d)
 	}
@@ -55,7 +55,7 @@ func TestPutPolicy(t *testing.T) {
 		CreatedAt: first.CreatedAt, UpdatedAt: first.UpdatedAt,
 	}
 	wantRules := apikey.Rules{
-		AllowedIPs: [][]netip.Prefix{list}, Environments: want.Environments, MaxAgeDays: 90, LeakAction: apikey.LeakFlag,
+		AllowedIPs: [][]netip.Prefix{list}, Environments: want.Environments, MaxAgeDays: 90, LeakAction: apikey.LeakFlag, RateLimitRPM: apikey.DefaultRPM,
 	}
 	if d := cmp.Diff(want, first, samePrefix) + cmp.Diff(wantRules, rules, samePrefix); d != "" || first.CreatedAt.IsZero() {
 		t.Error(d)
@@ -174,7 +174,7 @@ func TestPolicy_strictest(t *testing.T) {
 	}
 	want := apikey.Rules{
 		AllowedIPs:   [][]netip.Prefix{{wide}, {narrow}},
-		Environments: []apikey.Environment{apikey.Live}, MaxAgeDays: 30, LeakAction: apikey.LeakDisable,
+		Environments: []apikey.Environment{apikey.Live}, MaxAgeDays: 30, LeakAction: apikey.LeakDisable, RateLimitRPM: apikey.DefaultRPM,
 	}
 	if d := cmp.Diff(want, rules, samePrefix); d != "" {
 		t.Error(d)

@@ -87,7 +87,7 @@ func (s *Service) Create(ctx context.Context, p CreateParams) (Key, secret.Text,
 		if err := checkWritable(ctx, tx, p.TenantID); err != nil {
 			return err
 		}
-		if err := checkPolicy(ctx, tx, p.TenantID, p.Environment); err != nil {
+		if err := s.bind(ctx, tx, &k); err != nil {
 			return err
 		}
 		if err := checkProject(ctx, tx, p.TenantID, p.ProjectID); err != nil {
@@ -192,10 +192,19 @@ func (s *Service) Update(ctx context.Context, p UpdateParams) (Key, error) {
 		if err := notEnded(was); err != nil {
 			return err
 		}
+		_, rules, err := bindingRules(ctx, tx, p.TenantID)
+		if err != nil {
+			return err
+		}
 		k = was
-		fields, err := p.apply(&k, s.now())
+		fields, err := p.apply(&k, s.now(), rules)
 		if err != nil || len(fields) == 0 {
 			return err
+		}
+		if now := s.now(); past(was.ExpiresAt, now) && !past(k.ExpiresAt, now) {
+			if err := rules.makeRoom(ctx, tx, p.TenantID, now); err != nil {
+				return err
+			}
 		}
 		if slices.Contains(fields, "scopes") {
 			added := slices.DeleteFunc(slices.Clone(k.Scopes), func(x string) bool { return slices.Contains(was.Scopes, x) })
@@ -280,10 +289,17 @@ func (s *Service) Rotate(ctx context.Context, p RotateParams) (Key, secret.Text,
 		if err := s.rotatable(ctx, old, now); err != nil {
 			return err
 		}
-		if err := checkPolicy(ctx, tx, p.TenantID, old.Environment); err != nil {
+		_, rules, err := bindingRules(ctx, tx, p.TenantID)
+		if err != nil {
 			return err
 		}
 		k = successor(old, actor(ctx), p.ExpiresAt)
+		if latest := rules.latest(now); latest != nil && !p.ExpiresAt.Present() && k.ExpiresAt != nil && k.ExpiresAt.After(*latest) {
+			k.ExpiresAt = latest // nobody asked for more: the old key is from before the rule
+		}
+		if err := rules.bind(&k, now); err != nil {
+			return err
+		}
 		grace := now.Add(p.Grace)
 		if _, err := retireKey(ctx, tx, p.TenantID, old.ID, k.ID, grace); err != nil {
 			return err
@@ -384,13 +400,16 @@ func checkWritable(ctx context.Context, tx pg.Tx, tenant id.Tenant) error {
 	return access.CheckWritable(status, who)
 }
 
-// checkPolicy refuses keys that the policies which bind the tenant bar.
-func checkPolicy(ctx context.Context, tx pg.Tx, tenant id.Tenant, env Environment) error {
-	policies, err := selectPolicies(ctx, tx, tenant)
+// bind makes a new key keep what binds the tenant's keys, of which it is one more.
+func (s *Service) bind(ctx context.Context, tx pg.Tx, k *Key) error {
+	_, rules, err := bindingRules(ctx, tx, k.TenantID)
 	if err != nil {
 		return err
 	}
-	return rulesOf(policies).checkEnvironment(env)
+	if err := rules.bind(k, s.now()); err != nil {
+		return err
+	}
+	return rules.makeRoom(ctx, tx, k.TenantID, s.now())
 }
 
 // checkProject refuses keys for a project that is archived. One that does not

@@ -162,13 +162,48 @@ func selectPolicies(ctx context.Context, tx pg.Tx, tenant id.Tenant) ([]Policy, 
 	return pg.Collect[Policy](ctx, tx, selectPoliciesSQL, tenant)
 }
 
-// The tenant's row stands in for a policy that is not there yet: two that put the
-// first one take turns.
-const lockPolicyTenantSQL = `
+const selectPlanKeysSQL = `
+SELECT p.api_keys
+FROM tenants t
+JOIN plans p ON p.name = t.plan
+WHERE t.id = $1`
+
+// selectPlanKeys reads what the plan of a tenant says about its keys.
+func selectPlanKeys(ctx context.Context, tx pg.Tx, tenant id.Tenant) (k planKeys, err error) {
+	err = tx.QueryRow(ctx, selectPlanKeysSQL, tenant).Scan(&k)
+	return k, err
+}
+
+const lockTenantSQL = `
 SELECT 1
 FROM tenants
 WHERE id = $1
 FOR NO KEY UPDATE`
+
+// lockTenant makes those take turns that must not do a thing to a tenant's keys at
+// the same time, where there is no row yet that could stand for it.
+func lockTenant(ctx context.Context, tx pg.Tx, tenant id.Tenant) error {
+	_, err := tx.Exec(ctx, lockTenantSQL, tenant)
+	return err
+}
+
+const countKeysSQL = `
+SELECT count(*)
+FROM (
+	SELECT
+	FROM api_keys
+	WHERE tenant_id = $1
+		AND revoked_at IS NULL
+		AND grace_ends_at IS NULL
+		AND (expires_at IS NULL OR expires_at > $2)
+	LIMIT $3
+) k`
+
+// countKeys counts the keys of a tenant that are not on their way out, up to a number.
+func countKeys(ctx context.Context, tx pg.Tx, tenant id.Tenant, now time.Time, most int) (n int, err error) {
+	err = tx.QueryRow(ctx, countKeysSQL, tenant, now, most).Scan(&n)
+	return n, err
+}
 
 const selectPolicySQL = `
 SELECT` + policyColumns + `
@@ -177,7 +212,7 @@ WHERE tenant_id = $1`
 
 // lockPolicy reads a tenant's own policy, which is about to change.
 func lockPolicy(ctx context.Context, tx pg.Tx, tenant id.Tenant) (Policy, error) {
-	if _, err := tx.Exec(ctx, lockPolicyTenantSQL, tenant); err != nil {
+	if err := lockTenant(ctx, tx, tenant); err != nil {
 		return Policy{}, err
 	}
 	p, err := pg.One[Policy](ctx, tx, selectPolicySQL, tenant)

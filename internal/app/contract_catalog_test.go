@@ -83,6 +83,8 @@ func catalogContracts() map[string]contract {
 				{"a limit that is no number", part("plans", "limits", map[string]any{"max_things": "many"}), 422, "wrong_type"},
 				{"an unknown setting", part("plans", "settings", map[string]any{"nope": 1}), 422, "setting_not_found"},
 				{"a long trial", part("plans", "trial_days", 9999), 422, "out_of_range"},
+				{"keys of no age", part("plans", "api_keys", map[string]any{"max_age_days": 0}), 422, "out_of_range"},
+				{"more keys than there can be", part("plans", "api_keys", map[string]any{"max_keys": 1_000_001}), 422, "out_of_range"},
 				{"no aggregation", part("meters", "aggregation", "mean"), 422, "not_one_of"},
 				{"a default that breaks the schema", part("settings", "default", "night"), 422, "wrong_type"},
 				{"landlord's own event", part("event_types", "name", "tenant.created"), 422, "event_reserved"},

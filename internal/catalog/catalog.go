@@ -69,6 +69,15 @@ type PlanProduct struct {
 	Config map[string]any `json:"config,omitempty"`
 }
 
+// PlanKeys is what a plan says about the API keys of its tenants. It is read when
+// a key is made or changed, so that an edit binds every tenant of the plan from
+// then on; keys that are there stay as they are.
+type PlanKeys struct {
+	MaxAgeDays   int `json:"max_age_days,omitempty"`   // longest life of a key from its issue; 0: any
+	RateLimitRPM int `json:"rate_limit_rpm,omitempty"` // of keys that don't say; 0: landlord's own default
+	MaxKeys      int `json:"max_keys,omitempty"`       // how many a tenant may have that work; 0: any number
+}
+
 // Plan is a bundle that a tenant is on: products, limits and settings. Tenants
 // take it over when they are created and when they change plan; a plan that is
 // edited later changes nobody until it is applied to them again.
@@ -82,6 +91,7 @@ type Plan struct {
 	// limit that the plan does not name is none of the plan's business.
 	Limits   map[string]*int64 `json:"limits,omitempty" db:"limits"`
 	Settings map[string]any    `json:"settings,omitempty" db:"settings"`
+	APIKeys  PlanKeys          `json:"api_keys,omitzero" db:"api_keys"`
 	// Archived keeps the plan for the tenants that are on it and from all others.
 	Archived bool `json:"archived,omitempty" db:"archived"`
 

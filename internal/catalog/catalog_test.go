@@ -57,6 +57,13 @@ func TestLoad_complains(t *testing.T) {
 			"catalog.yaml:5: plans[0].limits.seats: No meter declares a limit seats.",
 			"catalog.yaml:6: plans[0].settings.dark: The catalogue has no setting dark.",
 		}},
+		"a plan's keys": {"plans:\n  - name: pro\n    title: Pro\n    api_keys:\n      max_age_days: 3651\n      rate_limit_rpm: -1\n      max_keys: many\n", []string{
+			"catalog.yaml:7: plans[0].api_keys.max_keys: This is a whole number, not text.",
+		}},
+		"a plan's keys out of bounds": {"plans:\n  - name: pro\n    title: Pro\n    api_keys:\n      max_age_days: 3651\n      rate_limit_rpm: -1\n", []string{
+			"catalog.yaml:5: plans[0].api_keys.max_age_days: max_age_days is from 1 to 3650.",
+			"catalog.yaml:6: plans[0].api_keys.rate_limit_rpm: rate_limit_rpm is from 1 to 1000000.",
+		}},
 		"names": {"meters:\n  - {name: Calls, title: Calls, unit: call, aggregation: mean}\nevent_types:\n  - name: done\n  - name: catalog.applied\n", []string{
 			`catalog.yaml:2: meters[0].name: "Calls" is no such name: write it like render_seconds.`,
 			"catalog.yaml:2: meters[0].aggregation: aggregation is sum, max, last or unique.",

@@ -28,6 +28,9 @@ const (
 	maxTitle       = 200
 	maxDescription = 2000
 	maxTrialDays   = 3650
+	maxKeyDays     = 3650
+	maxKeyRPM      = 1_000_000
+	maxKeys        = 1_000_000
 	maxScale       = 1_000_000_000_000
 	maxLimit       = 1 << 53 // what JSON numbers carry exactly
 )
@@ -199,6 +202,14 @@ func (c *check) plan(at string, p Plan) {
 	c.text(at+".title", p.Title, maxTitle, true)
 	c.text(at+".description", p.Description, maxDescription, false)
 	c.Check(p.TrialDays >= 0 && p.TrialDays <= maxTrialDays, at+".trial_days", "out_of_range", "trial_days is from 0 to %d.", maxTrialDays)
+	for _, k := range []struct {
+		field  string
+		is, to int
+	}{
+		{"max_age_days", p.APIKeys.MaxAgeDays, maxKeyDays}, {"rate_limit_rpm", p.APIKeys.RateLimitRPM, maxKeyRPM}, {"max_keys", p.APIKeys.MaxKeys, maxKeys},
+	} {
+		c.Check(k.is >= 0 && k.is <= k.to, at+".api_keys."+k.field, "out_of_range", "%s is from 1 to %d.", k.field, k.to)
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.Products)) {
 		product, known := c.products[name]
 		if !known {
