@@ -5,8 +5,8 @@
 # landlord and its tests run servers of their own.
 #
 #   scripts/deps.sh postgres   for `make dev`: PostgreSQL's server programs, 15 or newer
-#   scripts/deps.sh test       for the tests: that, nginx, Caddy, Redis, curl, jq and the race
-#                              detector's C compiler
+#   scripts/deps.sh test       for the tests: that, nginx, Caddy, Redis, curl, jq, on
+#                              Linux ip, and the race detector's C compiler
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,6 +48,7 @@ test)
 	have redis-server || missing+=(redis-server)
 	have curl || missing+=(curl ca-certificates)
 	have jq || missing+=(jq)
+	[[ $(uname) != Linux ]] || have ip || missing+=(iproute2)
 	have cc gcc clang || missing+=(gcc libc6-dev)
 	;;
 *)

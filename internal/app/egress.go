@@ -13,6 +13,7 @@ func (a *App) openEgress() error {
 	if c.UserAgent == "" {
 		c.UserAgent = "landlord/" + a.cfg.Version
 	}
+	c.Observe = a.metrics.ObserveEgress
 	client, err := outbound.New(c)
 	if err != nil {
 		return fmt.Errorf("egress: %w", err)

@@ -1,7 +1,6 @@
 package outbound
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -101,8 +100,8 @@ func (t *trace) explain(caller context.Context, err error) (Class, string) {
 	if t.securing() {
 		return TLSFailed, tlsDetail(err, timedOut)
 	}
-	if alert, ok := errors.AsType[tls.AlertError](err); ok { // TLS 1.3 tells after the handshake what it thinks of our certificate
-		return TLSFailed, "The receiver broke off TLS: " + strings.TrimPrefix(alert.Error(), "tls: ") + "."
+	if alert := remoteAlert(err); alert != "" { // TLS 1.3 tells after the handshake what it thinks of our certificate
+		return TLSFailed, "TLS: the receiver broke off: " + alert + "."
 	}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -126,12 +125,12 @@ func (t *trace) explainAnswer(err error) (Class, string) {
 	switch {
 	case !t.connected() && has("invalid header field", "invalid method", "invalid trailer"):
 		return RequestInvalid, "The request has a method or header that can't be sent."
-	case has("server response headers exceeded", "response header list larger", "1xx informational responses too large"):
+	case has("server response headers exceeded", "response header list larger", "header list too large", "COMPRESSION_ERROR"): // the last is what HTTP/2 says of a single header
 		return HeadersTooLarge, "The headers of the answer are too large."
 	case has("malformed", "message cannot contain", "unsupported transfer encoding", "bad Content-Length", "chunk", "PROTOCOL_ERROR", "invalid header"):
 		return ResponseMalformed, "What came is not a well-formed HTTP response."
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		has("EOF", "server closed idle connection", "connection broken", "stream error", "GOAWAY", "use of closed network connection", "client connection lost", "connection error"):
+		has("EOF", "server closed idle connection", "connection broken", "stream error", "GOAWAY", "use of closed network connection", "client connection lost", "connection error", "could not be established"):
 		return Reset, "The connection broke off before the answer."
 	}
 	return Failed, "The exchange failed."
@@ -173,30 +172,30 @@ func tlsDetail(err error, timedOut bool) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || strings.Contains(err.Error(), "HTTP response to HTTPS client") {
 		return "TLS: the receiver does not speak it on this port."
 	}
-	if alert, ok := errors.AsType[tls.AlertError](err); ok {
-		return "TLS: the receiver broke off: " + strings.TrimPrefix(alert.Error(), "tls: ") + "."
-	}
 	if strings.Contains(err.Error(), "protocol version") {
 		return "TLS: the receiver speaks none of the versions 1.2 and 1.3."
 	}
-	return "TLS: " + cmp.Or(strings.TrimPrefix(innermost(err), "tls: "), "the handshake failed") + "."
+	if alert := remoteAlert(err); alert != "" {
+		return "TLS: the receiver broke off: " + alert + "."
+	}
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "TLS: the connection broke off during the handshake."
+	}
+	cause := err
+	for next := errors.Unwrap(cause); next != nil; next = errors.Unwrap(cause) {
+		cause = next
+	}
+	if text, ok := strings.CutPrefix(cause.Error(), "tls: "); ok { // crypto/tls's own words hold no addresses
+		return "TLS: " + text + "."
+	}
+	return "TLS: the handshake failed."
 }
 
-// innermost is what crypto/tls or the network said, without the addresses around it.
-func innermost(err error) string {
-	for {
-		switch {
-		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return "the connection broke off during the handshake"
-		}
-		next := errors.Unwrap(err)
-		if next == nil {
-			break
-		}
-		err = next
+// remoteAlert is the receiver's alert, in crypto/tls's words; "" when there was none.
+func remoteAlert(err error) string {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" {
+		return ""
 	}
-	if text := err.Error(); strings.HasPrefix(text, "tls: ") {
-		return text
-	}
-	return ""
+	return strings.TrimPrefix(op.Err.Error(), "tls: ")
 }

@@ -71,6 +71,16 @@ func Reserved(header string) bool {
 // Do sends a request, once, and returns the answer, whatever its status: redirects are not followed. Without an answer its
 // error is an *Error, and the Response holds what is known: timing, address, and with Whole the status.
 func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
+	began := time.Now()
+	out, err := c.do(ctx, r)
+	c.cfg.Observe(cmp.Or(string(ClassOf(err)), answered), time.Since(began))
+	return out, err
+}
+
+// answered is the outcome without an error.
+const answered = "answered"
+
+func (c *Client) do(ctx context.Context, r Request) (Response, error) {
 	t, bad := c.rule.target(r.URL)
 	if bad != nil {
 		return Response{}, bad.refusal()

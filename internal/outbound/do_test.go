@@ -57,6 +57,25 @@ func TestDo(t *testing.T) {
 	}
 }
 
+// Each Do is observed once, under a name from the list.
+func TestDo_observed(t *testing.T) {
+	t.Parallel()
+	var seen []string
+	s := receiver(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	c := newClient(t, Config{Observe: func(outcome string, took time.Duration) {
+		if took <= 0 {
+			t.Errorf("%s took %s", outcome, took)
+		}
+		seen = append(seen, outcome)
+	}}, local)
+	for _, u := range []string{s.URL, "https://10.0.0.1", "https://x.example:22", "nothing"} {
+		_, _ = c.Do(t.Context(), Request{URL: u})
+	}
+	if diff := cmp.Diff([]string{"answered", "address_not_allowed", "port_not_allowed", "url_not_allowed"}, seen); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // 3xx is an answer, and nothing more.
 func TestDo_redirects(t *testing.T) {
 	t.Parallel()

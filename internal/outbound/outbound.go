@@ -30,6 +30,8 @@ type Config struct {
 	Roots []byte
 	// Resolver resolves names; nil is the system's, without cgo.
 	Resolver *net.Resolver
+	// Observe, when set, is told how each Do ended: by a class, or "answered", whatever the status; and how long it took.
+	Observe func(outcome string, took time.Duration)
 	// UserAgent is sent unless a request has its own; "" is "landlord".
 	UserAgent string
 
@@ -54,6 +56,9 @@ func (c Config) withDefaults() Config {
 	c.MaxPerKey = cmp.Or(c.MaxPerKey, 64)
 	c.MaxPerHost = cmp.Or(c.MaxPerHost, 256)
 	c.MaxIdle = cmp.Or(c.MaxIdle, 512)
+	if c.Observe == nil {
+		c.Observe = func(string, time.Duration) {}
+	}
 	if c.Resolver == nil {
 		c.Resolver = &net.Resolver{PreferGo: true}
 	}
@@ -61,7 +66,7 @@ func (c Config) withDefaults() Config {
 }
 
 const (
-	idlePerHost  = 32               // idle connections to one host and port
+	idlePerHost  = 64               // idle connections to one host and port
 	idleFor      = 60 * time.Second // how long a connection waits for its next use
 	certificates = 128              // client certificates whose connections are kept
 	sessions     = 1024             // TLS sessions kept for resumption

@@ -23,6 +23,7 @@ type Metrics struct {
 	loops    *prometheus.HistogramVec
 	gateways *prometheus.HistogramVec
 	changes  prometheus.Histogram
+	egress   *prometheus.HistogramVec
 }
 
 // NewMetrics returns a registry with the Go runtime's, the process's and the build's metrics.
@@ -43,6 +44,9 @@ func NewMetrics(b Build) *Metrics {
 			Name: "landlord_change_feed_lag_seconds", Help: "From the begin of a change's transaction until this replica heard of it, by the database's clock.",
 			Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10},
 		}),
+		egress: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "landlord_egress_duration_seconds", Help: "Duration of requests to URLs of tenants, by outcome: answered, or why there was no answer.", Buckets: durationBuckets,
+		}, []string{"outcome"}),
 		loops: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "landlord_loop_duration_seconds", Help: "Duration of the ticks of background loops, by outcome (ok, error, skipped).",
 			Buckets: []float64{0.005, 0.025, 0.1, 0.5, 1, 5, 10, 30, 60},
@@ -54,7 +58,7 @@ func NewMetrics(b Build) *Metrics {
 	})
 	build.Set(1)
 	m.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.active, m.loops, m.gateways, m.changes, build)
+		m.requests, m.active, m.loops, m.gateways, m.changes, m.egress, build)
 	return m
 }
 
@@ -85,6 +89,11 @@ func (m *Metrics) ObserveLoop(loop, outcome string, took time.Duration) {
 
 // ObserveChange notes how long after the begin of its transaction a change was heard of.
 func (m *Metrics) ObserveChange(lag time.Duration) { m.changes.Observe(lag.Seconds()) }
+
+// ObserveEgress notes a request to a URL of a tenant's. The outcome is from a fixed list.
+func (m *Metrics) ObserveEgress(outcome string, took time.Duration) {
+	m.egress.WithLabelValues(outcome).Observe(took.Seconds())
+}
 
 // ObserveDecision notes what a gateway was told. Both labels are from fixed lists.
 func (m *Metrics) ObserveDecision(gateway, outcome string, took time.Duration) {
