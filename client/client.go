@@ -128,6 +128,14 @@ func Code(err error) string {
 	return ""
 }
 
+// Status returns the HTTP status of an error of the server, 0 for any other error.
+func Status(err error) int {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Status
+	}
+	return 0
+}
+
 // IsNotFound reports whether the thing is absent, or another tenant's.
 func IsNotFound(err error) bool {
 	var e *Error

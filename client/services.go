@@ -12,6 +12,7 @@ type services struct {
 	Catalog      *Catalog
 	Entitlements *Entitlements
 	Projects     *Projects
+	Events       *Events
 }
 
 func (c *Client) bind() {
@@ -26,5 +27,6 @@ func (c *Client) bind() {
 		Catalog:      &Catalog{c},
 		Entitlements: &Entitlements{c},
 		Projects:     &Projects{c},
+		Events:       &Events{c},
 	}
 }

@@ -49,6 +49,7 @@ CREATE FUNCTION public.landlord_drop_month_partition(parent text, month date) RE
 DECLARE
     first date := date_trunc('month', month)::date;
     child text := format('%s_y%sm%s', parent, to_char(first, 'YYYY'), to_char(first, 'MM'));
+    scope text := coalesce(current_setting('landlord.operator', true), '');
 BEGIN
     IF parent IS NULL OR month IS NULL OR NOT parent = ANY (public.landlord_month_partitioned_tables()) THEN
         RAISE EXCEPTION 'table % is not partitioned by month', parent USING ERRCODE = 'invalid_parameter_value';
@@ -60,6 +61,18 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('landlord_month_partition:' || parent, 0));
     IF NOT EXISTS (SELECT FROM pg_class WHERE relname = child AND relnamespace = 'public'::regnamespace) THEN
         RETURN FALSE;
+    END IF;
+    IF parent = 'tenant_events' THEN
+        LOCK TABLE ONLY public.tenant_events IN ACCESS EXCLUSIVE MODE;
+        PERFORM set_config('landlord.operator', 'on', true);
+        EXECUTE format(
+            'UPDATE public.event_floor AS f
+                SET xid = last.xid, seq = last.seq
+               FROM (SELECT xid, seq FROM public.%I ORDER BY xid DESC, seq DESC LIMIT 1) AS last
+              WHERE (f.xid, f.seq) < (last.xid, last.seq)', child);
+        UPDATE public.event_floor
+           SET dropped_before = GREATEST(dropped_before, (first + INTERVAL '1 month')::timestamptz);
+        PERFORM set_config('landlord.operator', scope, true);
     END IF;
     EXECUTE format('DROP TABLE public.%I', child);
     RETURN TRUE;
@@ -88,6 +101,30 @@ END;
 $$;
 
 COMMENT ON FUNCTION public.landlord_effective_status(tenant uuid) IS 'The strictest of a tenant''s own status and its ancestors'', whom a transaction in the tenant''s scope does not see; NULL when there is no such tenant, or it was deleted.';
+
+CREATE FUNCTION public.landlord_erase_events(tenant uuid, before timestamp with time zone, most integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    erased bigint;
+BEGIN
+    DELETE FROM public.tenant_events AS e
+     USING (SELECT id, created_at
+              FROM public.tenant_events
+             WHERE tenant_id = tenant
+               AND created_at < before
+             ORDER BY xid, seq
+             LIMIT most) AS old
+     WHERE e.tenant_id = tenant
+       AND e.id = old.id
+       AND e.created_at = old.created_at;
+    GET DIAGNOSTICS erased = ROW_COUNT;
+    RETURN erased;
+END;
+$$;
+
+COMMENT ON FUNCTION public.landlord_erase_events(tenant uuid, before timestamp with time zone, most integer) IS 'Deletes events of a tenant that were written before a time, the oldest first, at most so many; tells how many.';
 
 CREATE TABLE public.tenant_key_policies (
     tenant_id uuid NOT NULL,
@@ -187,6 +224,28 @@ CREATE FUNCTION public.landlord_operator() RETURNS boolean
     AS $$ SELECT coalesce(current_setting('landlord.operator', true), '') = 'on' $$;
 
 COMMENT ON FUNCTION public.landlord_operator() IS 'Whether this transaction works for the platform itself, across tenants: SET LOCAL landlord.operator = ''on''.';
+
+CREATE FUNCTION public.landlord_reorder_restored_events() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    scope text := coalesce(current_setting('landlord.operator', true), '');
+    moved bigint;
+BEGIN
+    PERFORM set_config('landlord.operator', 'on', true);
+    UPDATE public.tenant_events
+       SET xid = pg_current_xact_id()
+     WHERE xid >= pg_snapshot_xmax(pg_current_snapshot());
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    DELETE FROM public.event_marks WHERE xid >= pg_snapshot_xmax(pg_current_snapshot());
+    UPDATE public.event_floor SET xid = '0', seq = 0 WHERE xid >= pg_snapshot_xmax(pg_current_snapshot());
+    PERFORM set_config('landlord.operator', scope, true);
+    RETURN moved;
+END;
+$$;
+
+COMMENT ON FUNCTION public.landlord_reorder_restored_events() IS 'Gives events whose xid this server has not reached, which came with a dump of another one, a place in its order; tells how many. Does nothing otherwise.';
 
 CREATE FUNCTION public.landlord_tenant() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -452,6 +511,25 @@ ALTER TABLE public.change_feed ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE public.event_floor (
+    singleton boolean DEFAULT true NOT NULL,
+    xid xid8 DEFAULT '0'::xid8 NOT NULL,
+    seq bigint DEFAULT 0 NOT NULL,
+    dropped_before timestamp with time zone,
+    CONSTRAINT event_floor_singleton_check CHECK (singleton)
+);
+
+COMMENT ON TABLE public.event_floor IS 'One row: the last place in the order of tenant_events that retention has dropped. Who reads on from below it has missed something, and is told so.';
+
+COMMENT ON COLUMN public.event_floor.dropped_before IS 'Everything written before is gone; NULL while nothing is.';
+
+CREATE TABLE public.event_marks (
+    at timestamp with time zone NOT NULL,
+    xid xid8 NOT NULL
+);
+
+COMMENT ON TABLE public.event_marks IS 'Where in the order of tenant_events a time lies: no event written at that time or later has an xid below. One row a minute, kept as long as the events are.';
 
 CREATE TABLE public.event_types (
     name text NOT NULL,
@@ -836,6 +914,7 @@ CREATE TABLE public.tenant_events (
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     seq bigint NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    occurred_at timestamp with time zone,
     CONSTRAINT tenant_events_payload_check CHECK ((jsonb_typeof(payload) = 'object'::text)),
     CONSTRAINT tenant_events_type_check CHECK ((type ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$'::text))
 )
@@ -854,6 +933,8 @@ COMMENT ON COLUMN public.tenant_events.xid IS 'Transaction that wrote it: first 
 COMMENT ON COLUMN public.tenant_events.seq IS 'Order within that transaction: second half.';
 
 COMMENT ON COLUMN public.tenant_events.created_at IS 'When it was written; decides the partition. Writers set clock_timestamp(), so that a transaction that began before midnight of a month''s end lands in a partition that exists.';
+
+COMMENT ON COLUMN public.tenant_events.occurred_at IS 'When it happened, by the product that published it; NULL: when it was written.';
 
 CREATE SEQUENCE public.tenant_events_seq_seq
     START WITH 1
@@ -1469,6 +1550,12 @@ ALTER TABLE ONLY public.catalog_state
 ALTER TABLE ONLY public.change_feed
     ADD CONSTRAINT change_feed_pkey PRIMARY KEY (seq);
 
+ALTER TABLE ONLY public.event_floor
+    ADD CONSTRAINT event_floor_pkey PRIMARY KEY (singleton);
+
+ALTER TABLE ONLY public.event_marks
+    ADD CONSTRAINT event_marks_pkey PRIMARY KEY (at);
+
 ALTER TABLE ONLY public.event_types
     ADD CONSTRAINT event_types_pkey PRIMARY KEY (name);
 
@@ -1981,10 +2068,16 @@ GRANT USAGE ON SCHEMA public TO landlord_app;
 REVOKE ALL ON FUNCTION public.landlord_drop_month_partition(parent text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.landlord_drop_month_partition(parent text, month date) TO landlord_app;
 
+REVOKE ALL ON FUNCTION public.landlord_erase_events(tenant uuid, before timestamp with time zone, most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.landlord_erase_events(tenant uuid, before timestamp with time zone, most integer) TO landlord_app;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_key_policies TO landlord_app;
 
 REVOKE ALL ON FUNCTION public.landlord_make_month_partition(parent text, month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.landlord_make_month_partition(parent text, month date) TO landlord_app;
+
+REVOKE ALL ON FUNCTION public.landlord_reorder_restored_events() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.landlord_reorder_restored_events() TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.access_tokens TO landlord_app;
 
@@ -1997,6 +2090,10 @@ GRANT USAGE ON SEQUENCE public.audit_log_id_seq TO landlord_app;
 GRANT SELECT,UPDATE ON TABLE public.catalog_state TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.change_feed TO landlord_app;
+
+GRANT SELECT ON TABLE public.event_floor TO landlord_app;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.event_marks TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.event_types TO landlord_app;
 

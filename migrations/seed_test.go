@@ -43,6 +43,8 @@ var seeds = []struct{ table, sql string }{
 	{"audit_log", `INSERT INTO audit_log (tenant_id, project_id, actor_id, actor_type, action, crud, source_ip)
 		VALUES ('` + seedTenant + `', '20000000-0000-7000-8000-000000000001', 'ann', 'operator', 'api_key.created', 'c', '192.0.2.1'), (NULL, NULL, 'ann', 'operator', 'catalog.applied', 'u', NULL)`},
 	{"tenant_events", `INSERT INTO tenant_events (tenant_id, type, created_at) VALUES ('` + seedTenant + `', 'api_key.created', clock_timestamp())`},
+	{"event_marks", `INSERT INTO event_marks (at, xid) VALUES (clock_timestamp(), pg_snapshot_xmin(pg_current_snapshot()))`},
+	{"event_floor", `SELECT FROM event_floor`}, // one row, by its migration
 	{"operators", `INSERT INTO operators (id, email, name, role) VALUES ('30000000-0000-7000-8000-000000000001', 'Ann@example.test', 'Ann', 'owner')`},
 	{"service_accounts", `INSERT INTO service_accounts (tenant_id, name) VALUES ('` + seedTenant + `', 'acme-automation'), (NULL, 'gateway')`},
 	{"access_tokens", `INSERT INTO access_tokens (operator_id, name, prefix, last4, hash) VALUES ('30000000-0000-7000-8000-000000000001', 'laptop', 'llop_', 'abcd', 't1')`},

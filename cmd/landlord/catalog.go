@@ -213,23 +213,6 @@ func (c *settingsCmd) Run(ctx context.Context, g *Globals) error {
 	})
 }
 
-type eventTypesCmd struct{ listFlags }
-
-// Run implements the command.
-func (c *eventTypesCmd) Run(ctx context.Context, g *Globals) error {
-	api, err := g.client()
-	if err != nil {
-		return err
-	}
-	p, err := api.Catalog.EventTypes(ctx, c.options())
-	if err != nil {
-		return err
-	}
-	return table(g, p, []string{"NAME", "BUILT IN", "DESCRIPTION"}, func(e client.EventType) []any {
-		return []any{e.Name, e.BuiltIn, e.Description}
-	})
-}
-
 // productsCmd is the command group of products.
 type productsCmd struct {
 	List    productListCmd    `cmd:"" help:"List products." aliases:"ls"`

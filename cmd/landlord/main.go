@@ -49,6 +49,7 @@ type cli struct {
 	Operators    operatorsCmd    `cmd:"" help:"People of the platform and their roles." group:"registry"`
 	Services     servicesCmd     `cmd:"" help:"Service accounts: programs that call the registry." group:"registry"`
 	Tokens       tokensCmd       `cmd:"" help:"Access tokens of people and service accounts." group:"registry"`
+	Events       eventsCmd       `cmd:"" help:"What happened, in order, as webhooks tell it." group:"registry"`
 	Audit        auditCmd        `cmd:"" help:"What was done, by whom, to what." group:"registry"`
 	Whoami       whoamiCmd       `cmd:"" help:"Whom your credential stands for, and what it may do." group:"registry"`
 

@@ -17,6 +17,7 @@ import (
 	"github.com/landlordhq/landlord/internal/audit"
 	"github.com/landlordhq/landlord/internal/catalog"
 	"github.com/landlordhq/landlord/internal/entitlement"
+	"github.com/landlordhq/landlord/internal/event"
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/idempotency"
 	"github.com/landlordhq/landlord/internal/operator"
@@ -50,6 +51,7 @@ type Services struct {
 	Catalog      *catalog.Service
 	Entitlements *entitlement.Service
 	Projects     *project.Service
+	Events       *event.Service
 }
 
 // API is the REST face. It is an http.Handler.

@@ -146,6 +146,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 		a.noRoute(w, r, next)
 		return
 	}
+	c.ctx.until = c.ctx.until.Add(o.Wait) // nobody has asked for the end yet
 	if !storable(r.URL.Path) || !storable(unescaped(r.URL.RawQuery)) {
 		writeProblem(w, r, problem(http.StatusBadRequest, "invalid_text", "The URL holds a NUL character or is not valid UTF-8."))
 		return

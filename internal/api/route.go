@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -15,15 +16,16 @@ import (
 type op struct {
 	ID          string // kebab-case, verb first: "create-tenant"
 	Method      string
-	Path        string // "/v1/tenants/{tenant}"
-	Tag         string // the noun, plural: groups the reference
-	Summary     string // a few words
-	Description string // order of a list, side effects, what is shown once
-	Status      int    // of success; 0: 200, or 201 when Creates
-	Creates     bool   // takes Idempotency-Key
-	ReadOnly    bool   // a POST that changes nothing, such as verify
-	MaxBody     int64  // 0: MaxBody
-	Errors      []int  // besides 400, 401, 403, 404, 422, 500, 503
+	Path        string        // "/v1/tenants/{tenant}"
+	Tag         string        // the noun, plural: groups the reference
+	Summary     string        // a few words
+	Description string        // order of a list, side effects, what is shown once
+	Status      int           // of success; 0: 200, or 201 when Creates
+	Creates     bool          // takes Idempotency-Key
+	ReadOnly    bool          // a POST that changes nothing, such as verify
+	MaxBody     int64         // 0: MaxBody
+	Wait        time.Duration // how long it may wait for something to happen, besides working
+	Errors      []int         // besides 400, 401, 403, 404, 422, 500, 503
 
 	// Plain answers requests of the usual form without the framework; false leaves
 	// the request to it. Only for what runs with every request of a product.

@@ -19,6 +19,7 @@ func (a *API) routes() {
 	a.catalogRoutes()
 	a.entitlementRoutes()
 	a.projectRoutes()
+	a.eventRoutes()
 }
 
 // describe registers the pages that need no credential: the OpenAPI document and

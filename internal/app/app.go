@@ -20,6 +20,7 @@ import (
 	"github.com/landlordhq/landlord/internal/catalog"
 	"github.com/landlordhq/landlord/internal/changefeed"
 	"github.com/landlordhq/landlord/internal/entitlement"
+	"github.com/landlordhq/landlord/internal/event"
 	"github.com/landlordhq/landlord/internal/gateway"
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/idempotency"
@@ -48,6 +49,7 @@ type App struct {
 	catalog     *catalog.Service
 	tenants     *tenant.Service
 	projects    *project.Service
+	events      *event.Service
 	grants      *entitlement.Service
 	limits      *ratelimit.Shared[apikey.Bucket] // nil without Redis
 	verifier    *apikey.Verifier
@@ -103,6 +105,8 @@ func (a *App) compose() error {
 	a.catalog = catalog.New(a.db, catalog.WithClock(a.cfg.Now))
 	a.grants = entitlement.New(a.db, entitlement.WithClock(a.cfg.Now))
 	a.projects = project.New(a.db, project.WithClock(a.cfg.Now))
+	a.events = event.New(a.db, event.WithLogger(a.log))
+	a.closers = append(a.closers, func(context.Context) { a.events.Release() })
 	a.tenants = tenant.New(a.db, a.provision, tenant.WithClock(a.cfg.Now))
 	a.operators = operator.New(a.db, a.cfg.Keys, a.operatorOptions()...)
 	if err := a.openLimits(); err != nil {
@@ -138,6 +142,7 @@ func (a *App) compose() error {
 		Logger: a.log, Version: a.cfg.Version,
 		ResolveTenant: a.resolveTenant, Operators: a.operators, Audit: a.audits, Tenants: a.tenants, APIKeys: a.keys,
 		Catalog: a.catalog, Entitlements: a.grants, Projects: a.projects,
+		Events: a.events,
 	})
 	a.public = a.publicMux()
 	a.private = a.privateMux()
@@ -234,6 +239,7 @@ func (a *App) loopTable() []worker.Loop {
 		{Name: "key_use_flush", Every: time.Second, PerReplica: true, Run: a.verifier.Flush},
 		{Name: "change_feed_trim", Every: 10 * time.Minute, Jitter: time.Minute, Run: a.trimFeed},
 		{Name: "token_use_flush", Every: 10 * time.Second, PerReplica: true, Run: a.operators.Flush},
+		{Name: "event_mark", Every: time.Minute, Run: a.events.Mark},
 		{Name: "partition_ensure", Every: time.Hour, Jitter: time.Minute, Run: a.ensurePartitions},
 	}
 }
@@ -323,6 +329,9 @@ func (a *App) Start(ctx context.Context) error {
 	if err := a.catalog.Seed(ctx); err != nil {
 		return err
 	}
+	if err := a.events.Reorder(ctx); err != nil {
+		return err
+	}
 	if a.limits != nil {
 		a.limits.Start(ctx)
 	}
@@ -376,6 +385,7 @@ func (a *App) Run(ctx context.Context, ready func(public, private net.Addr)) err
 	case err = <-priv.failed:
 	}
 	a.log.Info("stopping")
+	a.events.Release() // requests that wait for events end now
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
 	defer cancel()
 	// The public side first: gateways keep asking until nobody sends them anything.

@@ -1,10 +1,18 @@
-// Package event is the outbox: what happened, with its payload, in commit order.
-// Webhooks and the events API read it.
+// Package event is the outbox: what happened, with its payload, in one order that
+// all readers share. Webhooks and the events API read it.
 //
-// Invariants: an event is written in the transaction of the change it tells of
-// (through audit.Record), so there is no event without its change and no change
-// without its event; a reader pages by (xid, seq) below the oldest running
-// transaction, so that one which commits late is never skipped.
+//	a change ── audit.Record ──┐
+//	                           ├─▶ tenant_events ─▶ below the oldest running transaction ─▶ readers, by (xid, seq)
+//	a room   ── Publish ───────┘   one transaction          settled: nothing is added there any more
 //
-// Writes: tenant_events. Reads: tenant_events.
+// Invariants: an event is written in the transaction of what it tells of, so there
+// is no event without its change and no change without its event; readers page by
+// (xid, seq) and see only what is settled, so that a transaction which commits late
+// is never skipped; a reader whose place was dropped by retention is told so.
+//
+// The order is that of the transactions. Changes of one thing are in the order in
+// which they happened, because each locks its row before it writes anything.
+//
+// Writes: tenant_events, event_marks. Reads: those, event_floor, and the tenant's
+// effective status.
 package event

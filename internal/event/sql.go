@@ -2,6 +2,8 @@ package event
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/pg"
@@ -18,14 +20,191 @@ func Queue(b *pg.Batch, e Event) {
 	b.Queue(insertEvent, e.ID, e.TenantID, e.ProjectID, e.Type, e.Payload, e.ActorType, e.ActorID, e.RequestID)
 }
 
-const byIDSQL = `
+const eventColumns = `
 SELECT id, tenant_id, project_id, type, payload,
-	COALESCE(actor_type, '') AS actor_type, COALESCE(actor_id, '') AS actor_id, COALESCE(request_id, '') AS request_id, created_at
-FROM tenant_events
+	COALESCE(actor_type, '') AS actor_type, COALESCE(actor_id, '') AS actor_id, COALESCE(request_id, '') AS request_id,
+	COALESCE(occurred_at, created_at) AS occurred_at, created_at, xid, seq
+FROM tenant_events`
+
+const byIDSQL = eventColumns + `
 WHERE tenant_id = $1 AND id = $2`
 
 // ByID returns one event of a tenant, or pg.ErrNoRows. An event has the id of the
 // audit record beside it.
 func ByID(ctx context.Context, tx pg.Tx, tenant id.Tenant, event id.Event) (Event, error) {
 	return pg.One[Event](ctx, tx, byIDSQL, tenant, event)
+}
+
+// bounds are those of the order at one instant.
+type bounds struct {
+	Settled uint64 `db:"settled"` // every transaction below has ended
+	Next    uint64 `db:"next"`    // no transaction is that far
+	Mark    uint64 `db:"mark"`    // nothing that was written since the asked time lies below
+	Status  string `db:"status"`  // of the tenant; "" when it is not there, or none was asked for
+}
+
+// end is the place behind all that is settled. Sequences begin at 1.
+func (b bounds) end() Position { return Position{XID: b.Settled} }
+
+const selectBounds = `
+SELECT pg_snapshot_xmin(pg_current_snapshot()) AS settled, pg_snapshot_xmax(pg_current_snapshot()) AS next,
+	COALESCE((SELECT m.xid FROM event_marks AS m WHERE m.at <= $1 ORDER BY m.at DESC LIMIT 1), '0'::xid8) AS mark,
+	COALESCE(landlord_effective_status($2)::text, '') AS status`
+
+// boundsAt reads the bounds; since and tenant may be zero.
+func boundsAt(ctx context.Context, tx pg.Tx, since time.Time, tenant id.Tenant) (bounds, error) {
+	var at *time.Time
+	if !since.IsZero() {
+		at = &since
+	}
+	return pg.One[bounds](ctx, tx, selectBounds, at, tenant)
+}
+
+// floor is where the kept part of the order begins.
+type floor struct {
+	Position
+	Dropped *time.Time `db:"dropped_before"`
+}
+
+const selectFloor = `
+SELECT xid, seq, dropped_before
+FROM event_floor`
+
+func floorOf(ctx context.Context, tx pg.Tx) (floor, error) {
+	return pg.One[floor](ctx, tx, selectFloor)
+}
+
+// A page is read off an index and ends after its last row. Where statistics are
+// old, as those of a month that has just begun, the planner takes a tenant's events
+// for few, and would rather collect all of them and sort.
+const forbidSorting = `SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`
+
+func planInOrder(ctx context.Context, tx pg.Tx) error {
+	_, err := tx.Exec(ctx, forbidSorting)
+	return err
+}
+
+// The conditions that statements over the order are put together from. Row-level
+// security lets an index serve only leakproof operators, and those of xid8, bigint
+// and uuid are; what filters by type is not, and only looks at what the others left.
+const (
+	whereTenant     = `tenant_id = @tenant`
+	whereAfter      = `(xid, seq) > (@after_xid::xid8, @after_seq::bigint)`
+	whereSettled    = `xid < @settled::xid8`
+	whereUpTo       = `(xid, seq) <= (@upto_xid::xid8, @upto_seq::bigint)`
+	whereProject    = `project_id = @project`
+	whereType       = `type = @type`
+	whereTypePrefix = `starts_with(type, @type)`
+	whereSince      = `created_at >= @since`
+	inOrder         = `
+ORDER BY xid, seq
+LIMIT @limit`
+
+	selectLooked = `
+SELECT xid, seq
+FROM tenant_events`
+	lookedAt = `
+ORDER BY xid, seq
+OFFSET @look - 1
+LIMIT 1`
+)
+
+// span is a stretch of the order, of one tenant or of all.
+type span struct {
+	tenant  id.Tenant // zero: all
+	after   Position  // exclusive
+	settled uint64
+}
+
+func (s span) where() (where []string, args pg.Named) {
+	args = pg.Named{"after_xid": s.after.XID, "after_seq": s.after.Seq, "settled": s.settled}
+	where = []string{whereAfter, whereSettled}
+	if !s.tenant.IsZero() {
+		where = append(where, whereTenant)
+		args["tenant"] = s.tenant
+	}
+	return where, args
+}
+
+// lookEnd returns where looking at so many events of a span ends; ok is false
+// when there are not so many.
+func lookEnd(ctx context.Context, tx pg.Tx, s span, look int) (end Position, ok bool, err error) {
+	sql, args := lookSQL(s, look)
+	end, err = pg.One[Position](ctx, tx, sql, args)
+	if pg.IsNoRows(err) {
+		return end, false, nil
+	}
+	return end, err == nil, err
+}
+
+func lookSQL(s span, look int) (string, pg.Named) {
+	where, args := s.where()
+	args["look"] = look
+	return selectLooked + "\nWHERE " + strings.Join(where, "\n\tAND ") + lookedAt, args
+}
+
+// eventsOf returns the events of a span that match, in order. upTo, unless it is
+// zero, ends the span.
+func eventsOf(ctx context.Context, tx pg.Tx, s span, upTo Position, f Filter, limit int) ([]Event, error) {
+	sql, args := eventsSQL(s, upTo, f, limit)
+	return pg.Collect[Event](ctx, tx, sql, args)
+}
+
+func eventsSQL(s span, upTo Position, f Filter, limit int) (string, pg.Named) {
+	where, args := s.where()
+	filter := func(set bool, condition, name string, value any) {
+		args[name] = value
+		if set {
+			where = append(where, condition)
+		}
+	}
+	prefix, isPrefix := f.typePrefix()
+	filter(upTo != Position{}, whereUpTo, "upto_xid", upTo.XID)
+	filter(!f.ProjectID.IsZero(), whereProject, "project", f.ProjectID)
+	if isPrefix {
+		filter(true, whereTypePrefix, "type", prefix)
+	} else {
+		filter(f.Type != "", whereType, "type", f.Type)
+	}
+	filter(!f.Since.IsZero(), whereSince, "since", f.Since)
+	args["upto_seq"], args["limit"] = upTo.Seq, limit
+	return eventColumns + "\nWHERE " + strings.Join(where, "\n\tAND ") + inOrder, args
+}
+
+// The clock is read after the snapshot was taken: what is written from then on
+// belongs to transactions that had not ended in it.
+const insertMark = `
+INSERT INTO event_marks (at, xid)
+SELECT clock_timestamp(), pg_snapshot_xmin(pg_current_snapshot())
+ON CONFLICT DO NOTHING`
+
+func mark(ctx context.Context, tx pg.Tx) error {
+	_, err := tx.Exec(ctx, insertMark)
+	return err
+}
+
+const reorderRestored = `SELECT landlord_reorder_restored_events()`
+
+func reorder(ctx context.Context, tx pg.Tx) (n int64, err error) {
+	err = tx.QueryRow(ctx, reorderRestored).Scan(&n)
+	return n, err
+}
+
+// selectNews reads whose events a stretch of the order holds.
+const selectNews = `
+SELECT tenant_id, xid, seq
+FROM tenant_events
+WHERE (xid, seq) > ($1::xid8, $2::bigint)
+	AND xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY xid, seq
+LIMIT $3`
+
+// arrival is whose an event is, and where it lies.
+type arrival struct {
+	TenantID id.Tenant `db:"tenant_id"`
+	Position
+}
+
+func arrivals(ctx context.Context, tx pg.Tx, after Position, limit int) ([]arrival, error) {
+	return pg.Collect[arrival](ctx, tx, selectNews, after.XID, after.Seq, limit)
 }

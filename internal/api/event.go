@@ -1,0 +1,149 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/landlordhq/landlord/internal/event"
+	"github.com/landlordhq/landlord/internal/id"
+)
+
+// Event is something that happened.
+type Event struct {
+	ID         id.Event    `json:"id" example:"event_01jd3q8v6ze3nbq2m5xk7c9w4t" doc:"The same wherever the event turns up; a webhook carries it as webhook-id."`
+	TenantID   id.Tenant   `json:"tenant_id" doc:"Whom it concerns; the internal tenant: the platform."`
+	ProjectID  id.Project  `json:"project_id,omitzero"`
+	Type       string      `json:"type" example:"render.completed" doc:"noun.verb in the past tense."`
+	Payload    JSONObject  `json:"payload" doc:"What there is to say about it; the type's schema is in the catalogue."`
+	Actor      *EventActor `json:"actor,omitempty" doc:"Who did it."`
+	RequestID  string      `json:"request_id,omitempty" doc:"The request that it came with."`
+	OccurredAt time.Time   `json:"occurred_at" doc:"When it happened, by its publisher."`
+	CreatedAt  time.Time   `json:"created_at" doc:"When it was written."`
+}
+
+// EventActor is who did something.
+type EventActor struct {
+	Type string `json:"type" example:"user" doc:"user, service, api_key or system."`
+	ID   string `json:"id,omitempty" example:"operator_01jd3q8v6ze3nbq2m5xk7c9w4t"`
+}
+
+// JSONObject is an object whose text is kept as it came, numbers of any size
+// included.
+type JSONObject json.RawMessage
+
+// MarshalJSON implements json.Marshaler.
+func (o JSONObject) MarshalJSON() ([]byte, error) { return json.RawMessage(o).MarshalJSON() }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *JSONObject) UnmarshalJSON(b []byte) error { return (*json.RawMessage)(o).UnmarshalJSON(b) }
+
+// Schema implements huma.SchemaProvider.
+func (JSONObject) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
+}
+
+func eventOf(e event.Event) Event {
+	out := Event{
+		ID: e.ID, TenantID: e.TenantID, ProjectID: e.ProjectID, Type: e.Type, Payload: JSONObject(e.Payload),
+		RequestID: e.RequestID, OccurredAt: e.OccurredAt.UTC(), CreatedAt: e.CreatedAt.UTC(),
+	}
+	if e.ActorType != "" {
+		out.Actor = &EventActor{Type: e.ActorType, ID: e.ActorID}
+	}
+	return out
+}
+
+// EventPage is a piece of the order of events.
+type EventPage struct {
+	Data       []Event `json:"data" doc:"In order, the oldest first; perhaps none."`
+	NextCursor string  `json:"next_cursor" doc:"Where to read on. Always there, and to be used even when data is empty."`
+	HasMore    bool    `json:"has_more" doc:"Whether there is more to read already; else what comes next has yet to happen."`
+}
+
+func eventPageOf(s event.Stream) *plain[EventPage] {
+	out := EventPage{Data: make([]Event, len(s.Data)), NextCursor: s.Next, HasMore: s.More}
+	for i, e := range s.Data {
+		out.Data[i] = eventOf(e)
+	}
+	return &plain[EventPage]{out}
+}
+
+// EventQuery is embedded by the input of both lists.
+type EventQuery struct {
+	PageQuery
+	Type      string     `query:"type" maxLength:"100" example:"render.*" doc:"Exactly this type, or, ending in .*, those that begin so."`
+	ProjectID id.Project `query:"project_id"`
+	Since     time.Time  `query:"since" doc:"Written at this instant or later. Without a cursor, reading begins there."`
+	After     string     `query:"after" enum:"latest" doc:"latest: begin with what comes from now on, instead of with the oldest event that is kept."`
+	Wait      int        `query:"wait" minimum:"0" maximum:"20" default:"0" doc:"Seconds to wait for an event when there is none. A server that stops, or that many wait on, answers sooner."`
+}
+
+func (q EventQuery) params() event.ReadParams {
+	return event.ReadParams{
+		Filter: event.Filter{Type: q.Type, ProjectID: q.ProjectID, Since: q.Since},
+		Limit:  q.Limit, Cursor: q.Cursor, Latest: q.After == "latest", Wait: time.Duration(q.Wait) * time.Second,
+	}
+}
+
+func (a *API) eventRoutes() {
+	const tag = "Events"
+	const reading = "In the order of the transactions that wrote them, which is the same for every reader. Nothing is skipped: an event is shown once no earlier one " +
+		"can still be written, mostly within milliseconds. Keep next_cursor, and nothing else, to read on after a restart; pages may be empty, when the filter leaves out " +
+		"all that they went through. 409 cursor_expired when what lies behind the cursor is not kept any more."
+	route(a, op{
+		ID: "list-events", Method: "GET", Path: "/v1/events", Tag: tag, Summary: "Read what happened, across the platform", Wait: event.MaxWait,
+		Description: reading + " Only for the platform's own credentials.", Errors: []int{409},
+	}, a.listEvents)
+	route(a, op{
+		ID: "list-tenant-events", Method: "GET", Path: "/v1/tenants/{tenant}/events", Tag: tag, Summary: "Read what happened to a tenant", Wait: event.MaxWait,
+		Description: reading + " The tenants below it have events of their own.", Errors: []int{409},
+	}, a.listTenantEvents)
+	route(a, op{ID: "get-tenant-event", Method: "GET", Path: "/v1/tenants/{tenant}/events/{event}", Tag: tag, Summary: "Get one event"}, a.getTenantEvent)
+}
+
+type listEventsInput struct{ EventQuery }
+
+func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*plain[EventPage], error) {
+	s, err := a.s.Events.List(ctx, in.params())
+	if err != nil {
+		return nil, err
+	}
+	return eventPageOf(s), nil
+}
+
+type listTenantEventsInput struct {
+	TenantPath
+	EventQuery
+}
+
+func (a *API) listTenantEvents(ctx context.Context, in *listTenantEventsInput) (*plain[EventPage], error) {
+	tenant, err := a.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.s.Events.ListOf(ctx, tenant, in.params())
+	if err != nil {
+		return nil, err
+	}
+	return eventPageOf(s), nil
+}
+
+type getTenantEventInput struct {
+	TenantPath
+	Event id.Event `path:"event" maxLength:"64"`
+}
+
+func (a *API) getTenantEvent(ctx context.Context, in *getTenantEventInput) (*plain[Event], error) {
+	tenant, err := a.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	e, err := a.s.Events.Get(ctx, tenant, in.Event)
+	if err != nil {
+		return nil, err
+	}
+	return &plain[Event]{eventOf(e)}, nil
+}
