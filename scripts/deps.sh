@@ -69,6 +69,7 @@ by_hand() {
 	pacman) names=${names/ redis-server / valkey } names=${names/ gcc libc6-dev / gcc } ;;
 	dnf | zypper) names=${names/ postgresql / postgresql-server postgresql-contrib } names=${names/ redis-server / redis } names=${names/ gcc libc6-dev / gcc glibc-devel } ;;
 	esac
+	if [[ $1 == dnf ]]; then names=${names/ iproute2 / iproute }; fi
 	echo "$sudo$*${names%" "}"
 }
 

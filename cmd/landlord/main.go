@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -58,6 +59,9 @@ type cli struct {
 }
 
 func main() {
+	// Nothing of ours uses the standard logger. net/http's client does, and repeats there what a receiver sends unasked:
+	// strangers would write into the log.
+	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()

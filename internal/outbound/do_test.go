@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -424,5 +425,41 @@ func TestDo_busy(t *testing.T) {
 	all.Wait()
 	if n := len(c.keys.taken) + len(c.hosts.taken); n != 0 {
 		t.Errorf("%d slots were not given back", n)
+	}
+}
+
+// Idle connections are bounded in all, however many receivers there are, and Close closes them.
+func TestDo_idleConnections(t *testing.T) {
+	t.Parallel()
+	const most = 4
+	var open atomic.Int64
+	opened := func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		default:
+		}
+	}
+	c := newClient(t, Config{MaxIdle: most}, local)
+	for range 5 * most {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		s.Config.ConnState = opened
+		s.Start()
+		t.Cleanup(s.Close)
+		if _, err := c.Do(t.Context(), Request{URL: s.URL}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for open.Load() > most { // closing is told by the receivers
+		pause(time.Millisecond)
+	}
+	if n := open.Load(); n != most {
+		t.Errorf("%d connections are open, want %d", n, most)
+	}
+	c.Close()
+	for open.Load() > 0 {
+		pause(time.Millisecond)
 	}
 }
