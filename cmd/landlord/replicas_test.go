@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -29,6 +28,7 @@ import (
 	"github.com/landlordhq/landlord/internal/changefeed"
 	"github.com/landlordhq/landlord/internal/embeddedpg"
 	"github.com/landlordhq/landlord/internal/pg"
+	"github.com/landlordhq/landlord/internal/pgtest"
 	"github.com/landlordhq/landlord/migrations"
 )
 
@@ -38,7 +38,7 @@ type cluster struct {
 	t        *testing.T
 	config   embeddedpg.Config
 	server   *embeddedpg.Server
-	wire     *wire
+	wire     *pgtest.Wire
 	replicas []*replica
 	owner    string           // token of an owner
 	clients  []*client.Client // of the owner, by replica
@@ -98,8 +98,8 @@ func newCluster(t *testing.T, n int) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.wire = newWire(t, far.Host)
-	far.Host = c.wire.listener.Addr().String()
+	c.wire = pgtest.NewWire(t, far.Host)
+	far.Host = c.wire.Address()
 	secrets := filepath.Join(dir, "secrets")
 	environment := func(database string) []string {
 		return []string{
@@ -357,83 +357,6 @@ func (l *logFile) String() string {
 	const enough = 8 << 10
 	b := l.buf.Bytes()
 	return string(b[max(0, len(b)-enough):])
-}
-
-// wire is a TCP proxy that can be cut: nothing passes, nothing is refused, as a network does it.
-type wire struct {
-	listener net.Listener
-	target   string
-	mu       sync.Mutex
-	whole    chan struct{} // closed when nothing is cut
-	conns    sync.WaitGroup
-}
-
-func newWire(t *testing.T, target string) *wire {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{listener: l, target: target, whole: make(chan struct{})}
-	close(w.whole)
-	w.conns.Go(func() {
-		for {
-			near, err := l.Accept()
-			if err != nil {
-				return
-			}
-			w.conns.Go(func() { w.join(near) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		w.mend()
-		w.conns.Wait()
-	})
-	return w
-}
-
-func (w *wire) join(near net.Conn) {
-	defer near.Close() // gone is gone
-	far, err := net.Dial("tcp", w.target)
-	if err != nil {
-		return
-	}
-	defer far.Close() // gone is gone
-	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
-		both.Go(func() {
-			defer func() { _, _ = way[0].Close(), way[1].Close() }()
-			buf := make([]byte, 16<<10)
-			for {
-				n, err := way[0].Read(buf)
-				w.mu.Lock()
-				whole := w.whole
-				w.mu.Unlock()
-				<-whole
-				if _, werr := way[1].Write(buf[:n]); err != nil || werr != nil {
-					return
-				}
-			}
-		})
-	}
-	both.Wait()
-}
-
-func (w *wire) sever() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.whole = make(chan struct{})
-}
-
-func (w *wire) mend() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	select {
-	case <-w.whole:
-	default:
-		close(w.whole)
-	}
 }
 
 // eventually waits for what another process does.

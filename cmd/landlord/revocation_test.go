@@ -722,8 +722,8 @@ func faults() []fault {
 		{
 			name: "a replica cut off", linger: 4 * time.Second, mayBeAway: true,
 			before: func(c *cluster) func() {
-				c.wire.sever()
-				return c.wire.mend
+				c.wire.Sever()
+				return c.wire.Mend
 			},
 		},
 	}

@@ -111,11 +111,7 @@ func (v *Verifier) lookupInDatabase(ctx context.Context, sum secret.Sum, token s
 	remembered := func() (*entry, bool) { return v.remembered(sum) }
 	return flight(ctx, v, "k"+string(sum[:]), remembered, func(ctx context.Context) (*entry, error) {
 		seq := v.gens.last.Load() // before the statement: see generations
-		var r *row
-		err := v.db.ReadOperator(ctx, func(tx pg.Tx) (err error) {
-			r, err = selectVerification(ctx, tx, v.ring.Digests(token))
-			return err
-		})
+		r, err := selectVerification(ctx, v.db, v.ring.Digests(token))
 		switch {
 		case pg.IsNoRows(err):
 			v.absent.Set(sum, struct{}{})
@@ -162,15 +158,12 @@ func (v *Verifier) project(ctx context.Context, project id.Project) (*projectEnt
 		return e, nil
 	}
 	return flight(ctx, v, "p"+string(project[:]), remembered, func(ctx context.Context) (*projectEntry, error) {
-		e := &projectEntry{}
-		e.stamp.seq = v.gens.last.Load()
-		err := v.db.ReadOperator(ctx, func(tx pg.Tx) (err error) {
-			e.tenant, e.archived, err = selectProject(ctx, tx, project)
-			return err
-		})
+		seq := v.gens.last.Load()
+		p, err := selectProject(ctx, v.db, project)
 		if err != nil && !pg.IsNoRows(err) {
 			return nil, err
 		}
+		e := &projectEntry{stamp: stamp{seq: seq}, tenant: p.Tenant, archived: p.Archived}
 		e.stamp.mark(project)
 		e.stamp.mark(e.tenant)
 		if v.gens.current(&e.stamp) {

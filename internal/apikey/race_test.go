@@ -35,12 +35,14 @@ func newGate() *gate { return &gate{arrived: make(chan struct{}, 1000)} }
 
 type lookupKey struct{}
 
-func (g *gate) TraceQueryStart(ctx context.Context, c *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
-	lookup := strings.Contains(d.SQL, "FROM api_keys k\nJOIN tenants") || strings.Contains(d.SQL, "FROM tenant_projects\nWHERE id = $1")
-	return context.WithValue(g.Log.TraceQueryStart(ctx, c, d), lookupKey{}, lookup)
+func (g *gate) TraceBatchStart(ctx context.Context, c *pgx.Conn, d pgx.TraceBatchStartData) context.Context {
+	lookup := slices.ContainsFunc(d.Batch.QueuedQueries, func(q *pgx.QueuedQuery) bool {
+		return strings.Contains(q.SQL, "FROM api_keys k\nJOIN tenants") || strings.Contains(q.SQL, "FROM tenant_projects\nWHERE id = $1")
+	})
+	return context.WithValue(g.Log.TraceBatchStart(ctx, c, d), lookupKey{}, lookup)
 }
 
-func (g *gate) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
+func (g *gate) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchEndData) {
 	g.mu.Lock()
 	closed := g.closed
 	g.mu.Unlock()

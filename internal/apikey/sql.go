@@ -326,19 +326,24 @@ CROSS JOIN LATERAL (
 ) d
 WHERE k.hash = ANY ($1::text[])`
 
-func selectVerification(ctx context.Context, tx pg.Tx, hashes []string) (*row, error) {
-	r, err := pg.One[row](ctx, tx, selectVerificationSQL, hashes)
+func selectVerification(ctx context.Context, db *pg.DB, hashes []string) (*row, error) {
+	r, err := pg.Lookup[row](ctx, db, selectVerificationSQL, hashes)
 	return &r, err
 }
 
 const selectProjectSQL = `
-SELECT tenant_id, status = 'archived'
+SELECT tenant_id, status = 'archived' AS archived
 FROM tenant_projects
 WHERE id = $1`
 
-func selectProject(ctx context.Context, tx pg.Tx, project id.Project) (tenant id.Tenant, archived bool, err error) {
-	err = tx.QueryRow(ctx, selectProjectSQL, project).Scan(&tenant, &archived)
-	return tenant, archived, err
+// projectRow is whose a project is.
+type projectRow struct {
+	Tenant   id.Tenant `db:"tenant_id"`
+	Archived bool      `db:"archived"`
+}
+
+func selectProject(ctx context.Context, db *pg.DB, project id.Project) (projectRow, error) {
+	return pg.Lookup[projectRow](ctx, db, selectProjectSQL, project)
 }
 
 // Rows are locked in the order of their ids, so that replicas that flush at the

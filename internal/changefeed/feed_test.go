@@ -6,7 +6,6 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -462,83 +461,6 @@ func TestFeed_stoppedBackend(t *testing.T) {
 	}
 }
 
-// wire is a TCP proxy that can be cut (nothing passes, nothing is refused), as a network does it.
-type wire struct {
-	listener net.Listener
-	target   string
-	mu       sync.Mutex
-	cut      chan struct{} // closed when whole
-	conns    sync.WaitGroup
-}
-
-func newWire(t *testing.T, target string) *wire {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{listener: l, target: target, cut: make(chan struct{})}
-	close(w.cut)
-	w.conns.Go(func() {
-		for {
-			near, err := l.Accept()
-			if err != nil {
-				return
-			}
-			w.conns.Go(func() { w.join(near) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		w.mend()
-		w.conns.Wait()
-	})
-	return w
-}
-
-func (w *wire) join(near net.Conn) {
-	defer func() { _ = near.Close() }()
-	far, err := net.Dial("tcp", w.target)
-	if err != nil {
-		return
-	}
-	defer func() { _ = far.Close() }()
-	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
-		both.Go(func() {
-			defer func() { _, _ = way[0].Close(), way[1].Close() }()
-			buf := make([]byte, 4096)
-			for {
-				n, err := way[0].Read(buf)
-				w.mu.Lock()
-				whole := w.cut
-				w.mu.Unlock()
-				<-whole
-				if _, werr := way[1].Write(buf[:n]); err != nil || werr != nil {
-					return
-				}
-			}
-		})
-	}
-	both.Wait()
-}
-
-func (w *wire) sever() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cut = make(chan struct{})
-}
-
-func (w *wire) mend() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	select {
-	case <-w.cut:
-	default:
-		close(w.cut)
-	}
-}
-
 // The database can't be reached for a while, and says nothing about it.
 func TestFeed_cutWire(t *testing.T) {
 	t.Parallel()
@@ -548,11 +470,11 @@ func TestFeed_cutWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWire(t, address.Host)
-	address.Host = w.listener.Addr().String()
+	w := pgtest.NewWire(t, address.Host)
+	address.Host = w.Address()
 	f, c := follow(t, open(t, address.String()))
 
-	w.sever()
+	w.Sever()
 	mustNote(t, direct, key(1))
 	committed := time.Now()
 	resets := f.Stats(committed).Resets
@@ -563,7 +485,7 @@ func TestFeed_cutWire(t *testing.T) {
 	if f.Fresh(time.Now()) {
 		t.Error("fresh without a database")
 	}
-	w.mend()
+	w.Mend()
 	within(t, 15*time.Second, "a new session", func() bool { return f.Fresh(time.Now()) })
 	mustNote(t, direct, key(2))
 	mustSync(t, f)

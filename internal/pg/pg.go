@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -57,7 +58,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.MaxConns > 0 {
 		pc.MaxConns = c.MaxConns
 	}
-	pc.PingTimeout = time.Second // of a connection that was idle: one that hangs makes room for a fresh one
+	pc.ShouldPing, pc.PingTimeout = shouldPing, pingTimeout // one that hangs makes room for a fresh one
 	if c.AppName == "" {
 		c.AppName = "landlord"
 	}
@@ -73,6 +74,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
+	pc.ConnConfig.DialFunc = impatient(pc.ConnConfig.DialFunc)
 	if c.AcquireTimeout <= 0 {
 		c.AcquireTimeout = 5 * time.Second
 	}
@@ -247,8 +249,31 @@ func (db *DB) extend(c *pgx.Conn) {
 }
 
 func (db *DB) release(c *pgxpool.Conn) {
-	_ = c.Conn().PgConn().Conn().SetDeadline(time.Time{}) // fails when closed, and then the pool drops it
+	socket := c.Conn().PgConn().Conn()
+	if c.Conn().IsClosed() {
+		// Given up on. The driver says goodbye for up to 15 s, for which the pool keeps
+		// the place of a connection that may hang.
+		time.AfterFunc(farewell, func() { _ = socket.Close() }) // closed twice is closed
+	} else {
+		_ = socket.SetDeadline(time.Time{}) // fails when closed, and then the pool drops it
+	}
 	c.Release()
+}
+
+const (
+	farewell    = time.Second
+	dialTimeout = 3 * time.Second // a lost SYN is sent again after one
+)
+
+// impatient keeps an address that swallows everything from holding a place in the
+// pool for long: a connection is tried at each address of the server with and
+// without TLS, and given up on by dialling once more.
+func impatient(dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		return dial(ctx, network, address)
+	}
 }
 
 func (db *DB) onConn(ctx context.Context, fn func(*pgx.Conn) error) error {

@@ -186,7 +186,7 @@ func TestTryLock_leavesRoom(t *testing.T) {
 
 func TestPool_exhausted(t *testing.T) {
 	t.Parallel()
-	db := open(t, pg.Config{MaxConns: 1, AcquireTimeout: 50 * time.Millisecond})
+	db := open(t, pg.Config{MaxConns: 1, AcquireTimeout: 500 * time.Millisecond}) // in which a connection can be made
 	ctx := t.Context()
 	if err := db.AsOperator(ctx, func(pg.Tx) error {
 		f := fault.As(db.AsOperator(ctx, one(ctx)))
