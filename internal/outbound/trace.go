@@ -101,7 +101,10 @@ func addrPort(c net.Conn) netip.AddrPort {
 func (t *trace) timing() Timing {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	tm := Timing{DNS: t.dns.took(), Connect: t.connect.took(), TLS: t.tls.took(), Total: time.Since(t.begin)}
+	tm := Timing{Total: time.Since(t.begin)}
+	if !t.reused { // or they are of a dial that was begun for this exchange and came too late for it
+		tm.DNS, tm.Connect, tm.TLS = t.dns.took(), t.connect.took(), t.tls.took()
+	}
 	if !t.first.IsZero() && !t.wrote.IsZero() {
 		tm.FirstByte = max(0, t.first.Sub(t.wrote))
 	}
