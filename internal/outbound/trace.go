@@ -39,7 +39,7 @@ type trace struct {
 type span struct{ begin, end time.Time }
 
 func (s span) took() time.Duration {
-	if s.end.IsZero() {
+	if s.begin.IsZero() || s.end.IsZero() { // a dial that came too late for its exchange ends without a begin
 		return 0
 	}
 	return s.end.Sub(s.begin)
