@@ -74,6 +74,7 @@ func Record(ctx context.Context, tx pg.Tx, e Event) error {
 	if err := pg.Send(ctx, tx, b); err != nil {
 		return fmt.Errorf("record %s: %w", e.Action, err)
 	}
+	pg.Mark(tx, event.Committed)
 	return nil
 }
 

@@ -10,6 +10,10 @@ import (
 	"github.com/landlordhq/landlord/internal/id"
 )
 
+// Committed is what a transaction that writes events is marked with (pg.Mark), for
+// those in this process who want to look at once.
+const Committed = "tenant_events"
+
 // Event is something that happened to a tenant, or, under the internal tenant,
 // to the platform.
 type Event struct {

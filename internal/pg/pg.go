@@ -34,6 +34,8 @@ type Config struct {
 	Timeout        time.Duration   // how long an operation has its connection, whatever its context allows; 0: 30 s
 	Tracer         pgx.QueryTracer // sees every statement; tests count with it
 	AppName        string          // application_name; "" is "landlord"
+	// Session sets parameters of each of the pool's sessions, such as synchronous_commit. A URL that names one wins.
+	Session map[string]string
 }
 
 // DB is a pool of connections as one login role, and the constraints that its
@@ -46,6 +48,7 @@ type DB struct {
 	acquireTimeout time.Duration
 	timeout        time.Duration
 	constraints    Constraints
+	watchers       *watchers // of commits
 }
 
 // Open makes a pool. It does not wait for the database: Ping tells whether it
@@ -65,7 +68,9 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	pc.ConnConfig.RuntimeParams["application_name"] = c.AppName
 	// Times are UTC everywhere: a session's zone would leak into casts to date.
 	pc.ConnConfig.RuntimeParams["timezone"] = "UTC"
-	for name, value := range sessionDefaults {
+	session := maps.Clone(sessionDefaults)
+	maps.Copy(session, c.Session)
+	for name, value := range session {
 		if _, said := pc.ConnConfig.RuntimeParams[name]; !said {
 			pc.ConnConfig.RuntimeParams[name] = value
 		}
@@ -87,7 +92,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	}
 	return &DB{
 		pool: pool, connConfig: pc.ConnConfig, maxConns: pc.MaxConns, locks: make(chan struct{}, max(1, pc.MaxConns/2)),
-		acquireTimeout: c.AcquireTimeout, timeout: c.Timeout,
+		acquireTimeout: c.AcquireTimeout, timeout: c.Timeout, watchers: &watchers{},
 	}, nil
 }
 
@@ -187,6 +192,7 @@ func (db *DB) once(ctx context.Context, begin string, fn func(Tx) error) error {
 		return err
 	}
 	defer db.release(c)
+	marked := &markedTx{Tx: tx}
 	done := false
 	defer func() {
 		if !done { // an error, or a panic on its way up
@@ -196,16 +202,20 @@ func (db *DB) once(ctx context.Context, begin string, fn func(Tx) error) error {
 			_ = tx.Rollback(undo) // a failed rollback closes the connection
 		}
 	}()
-	if err := fn(tx); err != nil {
+	if err := fn(marked); err != nil {
 		return err
 	}
 	if hook := commitHook(ctx); hook != nil {
-		if err := hook(ctx, tx); err != nil {
+		if err := hook(ctx, marked); err != nil {
 			return err
 		}
 	}
 	done = true
-	return tx.Commit(ctx)
+	if err := tx.Commit(ctx); err != nil {
+		return err
+	}
+	db.watchers.tell(marked.marks)
+	return nil
 }
 
 // begin opens a transaction. A connection that turns out to be dead, as all of
