@@ -1266,6 +1266,8 @@ CREATE TABLE public.tenant_webhook_deliveries (
     last_status integer,
     delivered_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempts_before integer DEFAULT 0 NOT NULL,
+    CONSTRAINT tenant_webhook_deliveries_attempts_before_check CHECK (((attempts_before >= 0) AND (attempts_before <= attempts))),
     CONSTRAINT tenant_webhook_deliveries_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT tenant_webhook_deliveries_claimed_check CHECK (((state = 'claimed'::text) = (claimed_until IS NOT NULL))),
     CONSTRAINT tenant_webhook_deliveries_delivered_check CHECK (((state = 'delivered'::text) = (delivered_at IS NOT NULL))),
@@ -1294,6 +1296,8 @@ COMMENT ON COLUMN public.tenant_webhook_deliveries.last_status IS 'The status th
 
 COMMENT ON COLUMN public.tenant_webhook_deliveries.created_at IS 'The event''s own created_at: both are dropped with the same month.';
 
+COMMENT ON COLUMN public.tenant_webhook_deliveries.attempts_before IS 'Tries before it was last recovered: the schedule begins anew behind them.';
+
 CREATE TABLE public.tenant_webhooks (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     tenant_id uuid NOT NULL,
@@ -1318,7 +1322,6 @@ CREATE TABLE public.tenant_webhooks (
     consecutive_failures integer DEFAULT 0 NOT NULL,
     first_failure_at timestamp with time zone,
     warned_percent integer DEFAULT 0 NOT NULL,
-    next_send_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT tenant_webhooks_consecutive_failures_check CHECK ((consecutive_failures >= 0)),
@@ -1367,8 +1370,6 @@ COMMENT ON COLUMN public.tenant_webhooks.consecutive_failures IS 'Failed request
 COMMENT ON COLUMN public.tenant_webhooks.first_failure_at IS 'When the first of them was.';
 
 COMMENT ON COLUMN public.tenant_webhooks.warned_percent IS 'How far towards being disabled the last warning was: 0, 50, 70 or 90.';
-
-COMMENT ON COLUMN public.tenant_webhooks.next_send_at IS 'With a rate limit: from when on a request is free again. All replicas draw on it.';
 
 CREATE VIEW public.tenant_webhook_deliveries_wide WITH (security_invoker='true') AS
  SELECT COALESCE(a.id, d.id) AS id,
@@ -1513,6 +1514,14 @@ COMMENT ON TABLE public.webhook_outbox IS 'One row: which events of tenant_event
 COMMENT ON COLUMN public.webhook_outbox.done IS 'Every event that this snapshot sees has.';
 
 COMMENT ON COLUMN public.webhook_outbox.target IS 'While too many are left for one transaction: those that this snapshot sees are being gone through, in order, up to (xid, seq). NULL otherwise.';
+
+CREATE TABLE public.webhook_senders (
+    id uuid NOT NULL,
+    seen_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE public.webhook_senders IS 'Replicas that send webhooks, each seen within the last seconds.';
 
 ALTER TABLE ONLY public.audit_log ALTER COLUMN id SET DEFAULT nextval('public.audit_log_id_seq'::regclass);
 
@@ -1690,6 +1699,9 @@ ALTER TABLE ONLY public.tenants
 ALTER TABLE ONLY public.webhook_outbox
     ADD CONSTRAINT webhook_outbox_pkey PRIMARY KEY (singleton);
 
+ALTER TABLE ONLY public.webhook_senders
+    ADD CONSTRAINT webhook_senders_pkey PRIMARY KEY (id);
+
 CREATE INDEX access_tokens_operator_idx ON public.access_tokens USING btree (operator_id) WHERE (operator_id IS NOT NULL);
 
 CREATE INDEX access_tokens_service_account_idx ON public.access_tokens USING btree (service_account_id) WHERE (service_account_id IS NOT NULL);
@@ -1772,7 +1784,7 @@ CREATE INDEX tenant_usage_dedupe_received_idx ON public.tenant_usage_dedupe USIN
 
 CREATE INDEX tenant_usage_events_meter_idx ON ONLY public.tenant_usage_events USING btree (tenant_id, meter, occurred_at);
 
-CREATE INDEX tenant_webhook_deliveries_claimed_idx ON ONLY public.tenant_webhook_deliveries USING btree (webhook_id, claimed_until) WHERE (state = 'claimed'::text);
+CREATE INDEX tenant_webhook_deliveries_claimed_idx ON ONLY public.tenant_webhook_deliveries USING btree (claimed_until) WHERE (state = 'claimed'::text);
 
 CREATE INDEX tenant_webhook_deliveries_held_idx ON ONLY public.tenant_webhook_deliveries USING btree (tenant_id, webhook_id) WHERE (state = 'held'::text);
 
@@ -2164,3 +2176,5 @@ GRANT SELECT ON TABLE public.tenant_webhook_deliveries_wide TO landlord_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenants TO landlord_app;
 
 GRANT SELECT,UPDATE ON TABLE public.webhook_outbox TO landlord_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.webhook_senders TO landlord_app;

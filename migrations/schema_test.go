@@ -159,7 +159,7 @@ func TestSchema_touchUpdatedAt(t *testing.T) {
 		"api_keys":        {"expiry_notice_at", "generation", "hash", "last_used_at", "last_used_ip", "origin_id", "usage_count"},
 		"access_tokens":   {"hash", "last_used_at", "last_used_ip"},
 		"operators":       {"last_seen_at"},
-		"tenant_webhooks": {"consecutive_failures", "first_failure_at", "last_status_code", "last_triggered_at", "next_send_at", "warned_percent"},
+		"tenant_webhooks": {"consecutive_failures", "first_failure_at", "last_status_code", "last_triggered_at", "warned_percent"},
 	}
 	for _, table := range column[string](ctx, t, owner, `SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal AND tgattr <> '' ORDER BY 1`) {
 		got := column[string](ctx, t, owner, `

@@ -60,6 +60,7 @@ var seeds = []struct{ table, sql string }{
 		FROM tenant_events WHERE tenant_id = '` + seedTenant + `'`},
 	{"tenant_webhook_attempts", `INSERT INTO tenant_webhook_attempts (tenant_id, webhook_id, delivery_id, request_url, response_status, duration_ms, error_class, error_message)
 		VALUES ('` + seedTenant + `', '40000000-0000-7000-8000-000000000001', '50000000-0000-7000-8000-000000000001', 'https://acme.example.test/hook', 500, 12, 'status', 'no')`},
+	{"webhook_senders", `INSERT INTO webhook_senders (id, seen_at) VALUES ('60000000-0000-7000-8000-000000000001', NOW())`},
 	{"webhook_outbox", `UPDATE webhook_outbox SET done = pg_current_snapshot()`},
 	{"tenant_limits", `INSERT INTO tenant_limits (tenant_id, meter, period, unlimited) VALUES ('` + seedTenant + `', 'renders_started', 'month', TRUE)`},
 	{"tenant_usage_events", `INSERT INTO tenant_usage_events (tenant_id, source, event_key, meter, value) VALUES ('` + seedTenant + `', '/studio', 'e1', 'renders_started', 1)`},

@@ -35,6 +35,7 @@ type serverFlags struct {
 	ShutdownTimeout time.Duration `help:"How long open requests may take to end." env:"LANDLORD_SHUTDOWN_TIMEOUT" default:"15s" placeholder:"DURATION"`
 
 	egressFlags
+	deliveryFlags
 }
 
 func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL string) (app.Config, error) {
@@ -57,6 +58,9 @@ func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL 
 		return cfg, err
 	}
 	cfg.Egress = egress
+	if cfg.Webhooks, err = f.deliveryFlags.config(); err != nil {
+		return cfg, err
+	}
 	for _, s := range f.TrustedProxies {
 		p, err := prefix(s)
 		if err != nil {

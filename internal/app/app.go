@@ -31,6 +31,7 @@ import (
 	"github.com/landlordhq/landlord/internal/ratelimit"
 	"github.com/landlordhq/landlord/internal/telemetry"
 	"github.com/landlordhq/landlord/internal/tenant"
+	"github.com/landlordhq/landlord/internal/webhook"
 	"github.com/landlordhq/landlord/internal/worker"
 )
 
@@ -57,6 +58,7 @@ type App struct {
 	gateway     *gateway.Gateway
 	feed        *changefeed.Feed
 	outbound    *outbound.Client // for URLs of tenants
+	deliveries  *webhook.Engine
 
 	closers []func(context.Context) // run last to first by Close
 	public  http.Handler
@@ -115,6 +117,9 @@ func (a *App) compose() error {
 	if err := a.openEgress(); err != nil {
 		return err
 	}
+	if err := a.openDeliveries(); err != nil {
+		return err
+	}
 	a.verifier = apikey.NewVerifier(a.db, a.cfg.Keys, apikey.VerifierConfig{
 		Fresh: a.fresh, Within: a.tenants.Within, Shared: a.limits, Now: a.cfg.Now, Log: a.log,
 	})
@@ -149,6 +154,7 @@ func (a *App) compose() error {
 	a.poolMetrics()
 	a.feedMetrics()
 	a.verifyMetrics()
+	a.deliveryMetrics()
 	return nil
 }
 
@@ -337,6 +343,8 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.feed.Start(context.WithoutCancel(ctx))
 	a.closers = append(a.closers, func(context.Context) { a.feed.Close() })
+	a.deliveries.Start(ctx, a.db)
+	a.closers = append(a.closers, a.stopDeliveries)
 	a.loops.Start(context.WithoutCancel(ctx))
 	a.closers = append(a.closers, func(ctx context.Context) {
 		a.loops.Close()
@@ -388,6 +396,10 @@ func (a *App) Run(ctx context.Context, ready func(public, private net.Addr)) err
 	a.events.Release() // requests that wait for events end now
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
 	defer cancel()
+	// Webhooks under way end beside the requests, within the same time.
+	var sending sync.WaitGroup
+	sending.Go(func() { a.deliveries.Stop(stop) })
+	defer sending.Wait()
 	// The public side first: gateways keep asking until nobody sends them anything.
 	return errors.Join(err, pub.stop(stop), priv.stop(stop))
 }

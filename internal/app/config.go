@@ -8,6 +8,7 @@ import (
 	"github.com/landlordhq/landlord/internal/operator"
 	"github.com/landlordhq/landlord/internal/outbound"
 	"github.com/landlordhq/landlord/internal/secret"
+	"github.com/landlordhq/landlord/internal/webhook"
 )
 
 // Config is everything that a server is told. cmd/landlord fills it from flags
@@ -35,6 +36,9 @@ type Config struct {
 
 	// Egress says what URLs of tenants may lead to. Its zero value is public https URLs.
 	Egress outbound.Config
+
+	// Webhooks says how they are sent: the schedule, the limits, when an endpoint is disabled. What else an engine needs, app knows.
+	Webhooks webhook.EngineConfig
 
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix

@@ -165,7 +165,7 @@ func TestParseSecret_refuses(t *testing.T) {
 	}
 }
 
-func keyring(t *testing.T) *secret.Keyring {
+func keyring(t testing.TB) *secret.Keyring {
 	t.Helper()
 	text, err := secret.Generate(rand.Reader)
 	if err != nil {

@@ -102,6 +102,7 @@ const (
 	WhyDisabled  = "disabled"  // skipped
 	WhyArchived  = "archived"  // cancelled: the tenant was archived
 	WhyDeleted   = "deleted"   // cancelled: there is no such endpoint any more
+	WhyErased    = "erased"    // cancelled: the event was erased
 	WhyCancelled = "cancelled" // cancelled: by a person
 )
 
@@ -145,3 +146,6 @@ type Attempt struct {
 	ErrorMessage    string            `db:"error_message"`
 	CreatedAt       time.Time         `db:"created_at"`
 }
+
+// maxRecovery is how far back deliveries can be recovered and events replayed.
+const maxRecovery = 30 * 24 * time.Hour
