@@ -295,6 +295,22 @@ COMMENT ON COLUMN public.access_tokens.last_used_at IS 'Written in batches, so u
 
 COMMENT ON COLUMN public.access_tokens.created_by IS 'kind:id of the principal that issued it.';
 
+CREATE TABLE public.api_key_flushes (
+    replica uuid NOT NULL,
+    number bigint NOT NULL,
+    flushed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT api_key_flushes_number_check CHECK ((number > 0))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE public.api_key_flushes IS 'Which batch of uses of keys each replica wrote last. A batch whose answer was lost is sent again under its number, and counts once.';
+
+COMMENT ON COLUMN public.api_key_flushes.replica IS 'A running process, which draws its id when it starts.';
+
+COMMENT ON COLUMN public.api_key_flushes.number IS 'Counts the replica''s batches.';
+
+COMMENT ON COLUMN public.api_key_flushes.flushed_at IS 'Rows are removed a week after it.';
+
 CREATE TABLE public.api_keys (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     tenant_id uuid NOT NULL,
@@ -1535,6 +1551,9 @@ ALTER TABLE ONLY public.access_tokens
 ALTER TABLE ONLY public.access_tokens
     ADD CONSTRAINT access_tokens_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.api_key_flushes
+    ADD CONSTRAINT api_key_flushes_pkey PRIMARY KEY (replica);
+
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_hash_key UNIQUE (hash);
 
@@ -2092,6 +2111,8 @@ REVOKE ALL ON FUNCTION public.landlord_reorder_restored_events() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.landlord_reorder_restored_events() TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.access_tokens TO landlord_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.api_key_flushes TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.api_keys TO landlord_app;
 

@@ -343,6 +343,72 @@ func TestServe_terminated(t *testing.T) {
 	}
 }
 
+// A server that is killed loses the uses since its last flush and no others:
+// flushes begin an interval after the last one ended.
+func TestServe_killedLosesOneInterval(t *testing.T) {
+	t.Parallel()
+	const (
+		interval = time.Second
+		flush    = time.Second // what one may take on a machine that does a lot else
+		workers  = 3
+	)
+	i := newInstallation(t)
+	rounds := 2
+	if os.Getenv("LANDLORD_TEST_LONG") != "" {
+		rounds = 20
+	}
+	p := i.serve(t)
+	tenant := i.create(t, p, "/v1/tenants", map[string]any{"name": "N", "slug": "killed", "plan": "starter", "status": "active"})["id"].(string)
+	key := i.create(t, p, "/v1/tenants/"+tenant+"/api-keys", map[string]any{"name": "key", "rate_limit_rpm": 1_000_000})["token"].(string)
+	counted := func() (n int) {
+		t.Helper()
+		if err := i.super(t).QueryRow(t.Context(), `SELECT usage_count FROM api_keys WHERE name = 'key'`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for range rounds {
+		before := counted()
+		var mu sync.Mutex
+		var answered []time.Time
+		var all sync.WaitGroup
+		for range workers {
+			all.Go(func() {
+				for {
+					status, _, err := send(t.Context(), "GET", p.private+"/gateway/nginx", key, "", nil)
+					if err != nil {
+						return // the end
+					}
+					if status != http.StatusNoContent {
+						t.Errorf("got %d", status)
+						return
+					}
+					mu.Lock()
+					answered = append(answered, time.Now())
+					mu.Unlock()
+					<-time.After(5 * time.Millisecond)
+				}
+			})
+		}
+		<-time.After(interval + flush + time.Duration(mathrand.Int64N(int64(2*interval)))) // no point in time is safer than another
+		killed := time.Now()
+		p.kill()
+		all.Wait()
+		safe := 0
+		for _, at := range answered {
+			if killed.Sub(at) > interval+flush {
+				safe++
+			}
+		}
+		p = i.serve(t)
+		got := counted() - before
+		t.Logf("%d answers, %d of them older than an interval, %d counted", len(answered), safe, got)
+		if got < safe || got > len(answered)+workers {
+			t.Errorf("%d uses are counted of %d, of which %d are older than an interval", got, len(answered), safe)
+		}
+	}
+}
+
 // A request that does not end is cut off, and the process ends.
 func TestServe_terminatedWithAStuckRequest(t *testing.T) {
 	t.Parallel()

@@ -46,6 +46,6 @@
 // products (default_config, scopes), joined in the statement of a miss; products
 // and tenant_projects when a key is made.
 //
-// Writes: api_keys, tenant_key_policies. Deliberately not here: named and shared limits, imports, and
+// Writes: api_keys, tenant_key_policies, api_key_flushes. Deliberately not here: named and shared limits, imports, and
 // what a gateway's protocol wants (package gateway).
 package apikey

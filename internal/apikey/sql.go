@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/pg"
 )
@@ -347,11 +349,21 @@ func selectProject(ctx context.Context, db *pg.DB, project id.Project) (projectR
 }
 
 // Rows are locked in the order of their ids, so that replicas that flush at the
-// same time don't deadlock. No trigger fires and no index changes.
+// same time don't deadlock. No trigger fires and no index changes. A batch that
+// was written already finds its number taken, and writes nothing.
 const addUsageSQL = `
-WITH used AS (
+WITH flush AS (
+	INSERT INTO api_key_flushes AS f (replica, number)
+	VALUES (@replica, @number)
+	ON CONFLICT (replica) DO UPDATE
+	SET number = EXCLUDED.number,
+		flushed_at = NOW()
+	WHERE f.number < EXCLUDED.number
+	RETURNING f.number
+), used AS (
 	SELECT u.id, u.tenant_id, u.count, u.last, u.ip
-	FROM unnest(@keys::uuid[], @tenants::uuid[], @counts::bigint[], @lasts::timestamptz[], @ips::inet[])
+	FROM flush
+	CROSS JOIN unnest(@keys::uuid[], @tenants::uuid[], @counts::bigint[], @lasts::timestamptz[], @ips::inet[])
 		AS u (id, tenant_id, count, last, ip)
 ), locked AS (
 	SELECT k.id
@@ -369,7 +381,8 @@ JOIN locked l ON l.id = u.id
 WHERE k.id = u.id
 	AND k.tenant_id = u.tenant_id`
 
-func addUsage(ctx context.Context, tx pg.Tx, batch []used) error {
+// addUsage writes a replica's batch of that number, unless it was written before.
+func addUsage(ctx context.Context, tx pg.Tx, replica uuid.UUID, number int64, batch []used) error {
 	keys, tenants := make([]id.APIKey, len(batch)), make([]id.Tenant, len(batch))
 	counts, lasts, ips := make([]int64, len(batch)), make([]time.Time, len(batch)), make([]*netip.Addr, len(batch))
 	for i, u := range batch {
@@ -379,7 +392,18 @@ func addUsage(ctx context.Context, tx pg.Tx, batch []used) error {
 			ips[i] = &ip
 		}
 	}
-	_, err := tx.Exec(ctx, addUsageSQL, pg.Named{"keys": keys, "tenants": tenants, "counts": counts, "lasts": lasts, "ips": ips})
+	_, err := tx.Exec(ctx, addUsageSQL, pg.Named{
+		"replica": replica, "number": number, "keys": keys, "tenants": tenants, "counts": counts, "lasts": lasts, "ips": ips,
+	})
+	return err
+}
+
+const trimFlushesSQL = `
+DELETE FROM api_key_flushes
+WHERE flushed_at < NOW() - $1::interval`
+
+func trimFlushes(ctx context.Context, tx pg.Tx, age time.Duration) error {
+	_, err := tx.Exec(ctx, trimFlushesSQL, age)
 	return err
 }
 

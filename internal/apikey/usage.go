@@ -3,18 +3,26 @@ package apikey
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/pg"
 )
 
-// flushBatch is how many keys one statement of a flush updates.
-const flushBatch = 5000
+const (
+	// flushBatch is how many keys one statement of a flush updates.
+	flushBatch = 5000
+	// flushesKept is how long it is known which batch a replica wrote last. One that
+	// could not reach the database for longer may count its last batch twice.
+	flushesKept = 7 * 24 * time.Hour
+)
 
 // use counts a key's verifications until the next flush takes them. Every entry
 // of a key has its own; the flush adds up those that meet.
@@ -31,15 +39,24 @@ type use struct {
 // usage collects what was used since the last flush. Nothing is written on the
 // verify path; what a process that is killed had not flushed is lost, at most
 // one interval's worth.
+//
+//	note ──▶ pending ──flush──▶ unsent ──▶ batch, numbered ──written──▶ gone
+//	                                         └── no answer: sent again as it is
+//
+// Whether a commit was carried out whose answer did not arrive, nobody knows. So
+// the batch goes again as it is, under its number, which the database remembers.
 type usage struct {
-	db *pg.DB
+	db      *pg.DB
+	replica uuid.UUID // of this process: numbers are its own
 
 	mu      sync.Mutex
 	pending []*use // those that no flush took yet
 	hashes  map[id.APIKey]rehash
 
-	flushing sync.Mutex // one flush at a time; guards unsent
+	flushing sync.Mutex // one flush at a time; guards the rest
 	unsent   map[id.APIKey]used
+	batch    []used // sent at least once and not known to be written
+	number   int64  // of the batch
 }
 
 // rehash is the digest under the current pepper of a key that was found under a
@@ -110,7 +127,8 @@ func (u *usage) upgrade(e *entry, hash string) {
 }
 
 // flush writes what was used since the last one. What can't be written is kept
-// for the next flush: there is at most one record a key of it.
+// for the next flush: there is at most one record a key of it, beside the batch
+// that is on its way.
 func (u *usage) flush(ctx context.Context) error {
 	u.flushing.Lock()
 	defer u.flushing.Unlock()
@@ -123,23 +141,43 @@ func (u *usage) flush(ctx context.Context) error {
 	for _, k := range pending {
 		u.keep(k.take())
 	}
+	return errors.Join(u.send(ctx), u.rehash(ctx, hashes))
+}
+
+// send writes the batch that is on its way, and then what is unsent.
+func (u *usage) send(ctx context.Context) error {
+	for {
+		if len(u.batch) == 0 {
+			if len(u.unsent) == 0 {
+				return nil
+			}
+			u.seal()
+		}
+		err := u.db.AsOperator(ctx, func(tx pg.Tx) error { return addUsage(ctx, tx, u.replica, u.number, u.batch) })
+		if err != nil {
+			return err
+		}
+		u.batch = u.batch[:0]
+	}
+}
+
+// seal makes a batch of what is unsent.
+func (u *usage) seal() {
+	u.number++
+	for key, x := range u.unsent {
+		if len(u.batch) == flushBatch {
+			break
+		}
+		u.batch = append(u.batch, x)
+		delete(u.unsent, key)
+	}
+	slices.SortFunc(u.batch, func(a, b used) int { return slices.Compare(a.key[:], b.key[:]) }) // as the rows are locked
+}
+
+func (u *usage) rehash(ctx context.Context, hashes []rehash) error {
 	for part := range slices.Chunk(hashes, flushBatch) {
 		if err := u.db.AsOperator(ctx, func(tx pg.Tx) error { return updateHashes(ctx, tx, part) }); err != nil {
 			return err
-		}
-	}
-	batch := make([]used, 0, len(u.unsent))
-	for _, x := range u.unsent {
-		batch = append(batch, x)
-	}
-	// Rows are locked in the order of their ids, so that replicas don't deadlock.
-	slices.SortFunc(batch, func(a, b used) int { return slices.Compare(a.key[:], b.key[:]) })
-	for part := range slices.Chunk(batch, flushBatch) {
-		if err := u.db.AsOperator(ctx, func(tx pg.Tx) error { return addUsage(ctx, tx, part) }); err != nil {
-			return err
-		}
-		for _, x := range part {
-			delete(u.unsent, x.key)
 		}
 	}
 	return nil

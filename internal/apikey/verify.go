@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/maypok86/otter/v2"
@@ -230,7 +231,7 @@ func NewVerifier(db *pg.DB, ring *secret.Keyring, c VerifierConfig) *Verifier {
 			MaximumSize:      projectsKnown,
 			ExpiryCalculator: otter.ExpiryWriting[id.Project, *projectEntry](backstop),
 		}),
-		usage: usage{db: db, unsent: map[id.APIKey]used{}, hashes: map[id.APIKey]rehash{}},
+		usage: usage{db: db, replica: uuid.New(), unsent: map[id.APIKey]used{}, hashes: map[id.APIKey]rehash{}},
 	}
 }
 
@@ -398,13 +399,35 @@ func (v *Verifier) Apply(changes []changefeed.Change) {
 // Forget makes everything that is known stale, as when changes were missed.
 func (v *Verifier) Forget() { v.gens.change(true) }
 
-// Flush writes the use of keys since the last call.
+// Flush writes the use of keys since the last call. Uses are counted once, also
+// when it fails without an answer and is called again.
 func (v *Verifier) Flush(ctx context.Context) error { return v.usage.flush(ctx) }
+
+// TrimFlushes forgets the flushes of replicas that ended long ago.
+func (v *Verifier) TrimFlushes(ctx context.Context) error {
+	return v.db.AsOperator(ctx, func(tx pg.Tx) error { return trimFlushes(ctx, tx, flushesKept) })
+}
+
+// closeAttempts is how often Close tries to write what was not written yet, and
+// closePause the time between: a connection that broke is no reason to lose it.
+const (
+	closeAttempts = 3
+	closePause    = 100 * time.Millisecond
+)
 
 // Close writes what was not written yet. Call it when no Check can come any more.
 func (v *Verifier) Close(ctx context.Context) error {
 	v.entries.StopAllGoroutines()
 	v.absent.StopAllGoroutines()
 	v.projects.StopAllGoroutines()
-	return v.Flush(ctx)
+	err := v.Flush(ctx)
+	for n := 1; err != nil && n < closeAttempts; n++ {
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(closePause):
+		}
+		err = v.Flush(ctx)
+	}
+	return err
 }

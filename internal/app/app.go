@@ -243,6 +243,7 @@ func (a *App) loopTable() []worker.Loop {
 			return err
 		}},
 		{Name: "key_use_flush", Every: time.Second, PerReplica: true, Run: a.verifier.Flush},
+		{Name: "key_use_trim", Every: time.Hour, Jitter: time.Minute, Run: a.verifier.TrimFlushes},
 		{Name: "change_feed_trim", Every: 10 * time.Minute, Jitter: time.Minute, Run: a.trimFeed},
 		{Name: "token_use_flush", Every: 10 * time.Second, PerReplica: true, Run: a.operators.Flush},
 		{Name: "event_mark", Every: time.Minute, Run: a.events.Mark},
