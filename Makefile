@@ -19,7 +19,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 TOOL      := go tool -modfile=tools/go.mod
 GOBUILD   := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help dev test test-short test-long bench lint fmt vuln build build-migrate \
+.PHONY: help dev test test-short test-long bench bench-verify lint fmt vuln build build-migrate \
 	migrate-up migrate-down migrate-down-all migrate-version migrate-create \
 	goldens goldens-check migrations-check deps gateways ci clean
 
@@ -50,6 +50,11 @@ test-long: gateways ## Run the long tests uncached, then each fuzz test for FUZZ
 bench: ## Run the benchmarks; BENCH= selects, PKG= narrows
 	@scripts/deps.sh test
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(PKG)
+
+bench-verify: ## Measure verifications beside bare handlers, in turns; keep the machine quiet
+	@scripts/deps.sh test
+	@go test -run '^$$' -bench 'Verify_http|Gateway_' -benchtime 300x -timeout 20m ./internal/app
+	@go test -run '^$$' -bench 'Check_warm|Check_miss|Entry_bytes' -benchmem -timeout 40m ./internal/apikey
 
 fmt: ## Format the code
 	@$(TOOL) golangci-lint fmt

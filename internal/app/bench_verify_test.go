@@ -1,20 +1,17 @@
 package app_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,7 +24,10 @@ import (
 // The cost of asking landlord over HTTP, against a bare net/http handler that
 // reads the same request and writes the same bytes. Both are asked in turns, so
 // that what else the machine does weighs on both; "bare/ours" is our share of the
-// bare handler's throughput (1 would be no cost at all).
+// bare handler's throughput (1 would be no cost at all). "bare/ours-cpu" is the
+// same by the processor's time, client included: what else runs on a shared machine
+// does not count in it. p99 is of requests that come at half of the rate that the
+// bare handler can take at most, whether the answers come or not.
 //
 // The load comes from raw connections that only write and count bytes: a client
 // that did more would hide the difference.
@@ -110,21 +110,37 @@ func compare(b *testing.B, url, request, want string) {
 	b.Cleanup(bare.Close)
 	theirs := strings.TrimPrefix(bare.URL, "http://")
 
-	const turn = 50 // requests of each connection before the other server's turn
 	connections := 4 * runtime.GOMAXPROCS(0)
 	a, z := dialAll(b, ours, connections), dialAll(b, theirs, connections)
+	many := 16 * connections // of which most wait, so that none is late because of the one before
+	manyA, manyZ := dialAll(b, ours, many), dialAll(b, theirs, many)
+	const turn = 50 // requests of each connection before the other server's turn
 	round(b, a, request, turn)
 	round(b, z, request, turn)
-	var tookOurs, tookBare, ratios []float64
-	for b.Loop() {
-		o, z := round(b, a, request, turn).Seconds(), round(b, z, request, turn).Seconds()
-		tookOurs, tookBare, ratios = append(tookOurs, o), append(tookBare, z), append(ratios, z/o)
-	}
 	n := float64(turn * connections)
+	var tookOurs, tookBare, ratios, shares []float64
+	var lateOurs, lateBare []time.Duration
+	for b.Loop() {
+		began := cpuTime(b)
+		o := round(b, a, request, turn)
+		between := cpuTime(b)
+		z := round(b, z, request, turn)
+		ended := cpuTime(b)
+		tookOurs, tookBare, ratios = append(tookOurs, o.Seconds()), append(tookBare, z.Seconds()), append(ratios, z.Seconds()/o.Seconds())
+		shares = append(shares, float64(ended-between)/float64(between-began))
+		every := 2 * time.Duration(median(tookBare)/n*float64(time.Second)) // half of what the bare handler can
+		lateOurs = append(lateOurs, paced(b, manyA, request, turn*connections, every)...)
+		lateBare = append(lateBare, paced(b, manyZ, request, turn*connections, every)...)
+	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(n/median(tookOurs), "ours/s")
 	b.ReportMetric(n/median(tookBare), "bare/s")
 	b.ReportMetric(median(ratios), "bare/ours")
+	b.ReportMetric(median(shares), "bare/ours-cpu")
+	p99Ours, p99Bare := percentile(lateOurs, 99), percentile(lateBare, 99)
+	b.ReportMetric(float64(p99Ours.Microseconds()), "ours-p99-µs")
+	b.ReportMetric(float64(p99Bare.Microseconds()), "bare-p99-µs")
+	b.ReportMetric(float64(p99Ours)/float64(p99Bare), "p99-ours/bare")
 }
 
 // median of the turns, so that a turn in which the machine did something else
@@ -159,77 +175,4 @@ func sample(b *testing.B, address, request string) (int, http.Header, []byte) {
 	resp.Header.Del("Date")
 	resp.Header.Del("Content-Length")
 	return resp.StatusCode, resp.Header, body
-}
-
-type connection struct {
-	net.Conn
-
-	r *bufio.Reader
-}
-
-func dial(b *testing.B, address string) connection {
-	b.Helper()
-	c, err := (&net.Dialer{}).DialContext(b.Context(), "tcp", address)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = c.Close() })
-	return connection{c, bufio.NewReaderSize(c, 8<<10)}
-}
-
-func dialAll(b *testing.B, address string, n int) []connection {
-	b.Helper()
-	all := make([]connection, n)
-	for i := range all {
-		all[i] = dial(b, address)
-	}
-	return all
-}
-
-// round sends n requests on every connection and waits for their answers.
-func round(b *testing.B, all []connection, request string, n int) time.Duration {
-	b.Helper()
-	began := time.Now()
-	var wg sync.WaitGroup
-	for _, c := range all {
-		wg.Go(func() {
-			for range n {
-				if _, err := io.WriteString(c.Conn, request); err != nil {
-					b.Error(err)
-					return
-				}
-				if err := skipAnswer(c.r); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return time.Since(began)
-}
-
-// skipAnswer reads one answer and keeps nothing of it.
-func skipAnswer(r *bufio.Reader) error {
-	length, first := 0, true
-	for {
-		line, err := r.ReadSlice('\n')
-		if err != nil {
-			return err
-		}
-		if first && !bytes.HasPrefix(line, []byte("HTTP/1.1 20")) {
-			return fmt.Errorf("answered %q", line)
-		}
-		first = false
-		if len(line) <= 2 {
-			break
-		}
-		if v, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
-			if _, err := fmt.Sscanf(string(v), "%d", &length); err != nil {
-				return err
-			}
-		}
-	}
-	_, err := r.Discard(length)
-	return err
 }
