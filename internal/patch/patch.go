@@ -2,6 +2,8 @@
 // field may be absent (leave it), null (clear it) or have a value (set it).
 package patch
 
+import "maps"
+
 // Field is one field of an update. Its zero value is "absent".
 type Field[T any] struct {
 	set   bool
@@ -50,4 +52,25 @@ func (f Field[T]) ApplyPtr(dst **T) bool {
 	}
 	*dst = f.value
 	return true
+}
+
+// Merge applies a JSON merge patch to a copy of an object: a null takes a name away, an
+// object is merged into the one that is there, all else replaces.
+func Merge(to, by map[string]any) map[string]any {
+	out := maps.Clone(to)
+	if out == nil {
+		out = make(map[string]any, len(by))
+	}
+	for name, v := range by {
+		switch v := v.(type) {
+		case nil:
+			delete(out, name)
+		case map[string]any:
+			inner, _ := out[name].(map[string]any)
+			out[name] = Merge(inner, v)
+		default:
+			out[name] = v
+		}
+	}
+	return out
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// PrepareAll prepares every statement among the string constants of the sql.go
-// in a package's folder ("." for the test's own) against the migrated schema,
+// PrepareAll prepares every statement among the string constants of the sql.go,
+// and of a second idea's NAME_sql.go, in a package's folder ("." for the test's own) against the migrated schema,
 // and plans it as the application's role in operator scope: a column that isn't
 // there, a type that doesn't fit and a missing grant fail the test. Constants
 // that don't begin like a statement are parts of others. Those named in except
@@ -106,6 +106,13 @@ func firstWord(sql string) string {
 	return sql // keywords are written in upper case, so "set" or "table" in prose is neither
 }
 
+// isSQLFile reports whether a file holds the statements of a room, or of one of its
+// ideas when there are many.
+func isSQLFile(name string) bool {
+	base := filepath.Base(name)
+	return base == "sql.go" || strings.HasSuffix(base, "_sql.go")
+}
+
 // sqlConstant is a string constant of a sql.go.
 type sqlConstant struct {
 	name, sql string
@@ -130,7 +137,7 @@ func sqlConstants(dir string) ([]sqlConstant, error) {
 		if err != nil {
 			return nil, err
 		}
-		found = found || filepath.Base(name) == "sql.go"
+		found = found || isSQLFile(name)
 		files = append(files, parsed)
 	}
 	if !found {
@@ -148,7 +155,7 @@ func sqlConstants(dir string) ([]sqlConstant, error) {
 	for ident, object := range info.Defs {
 		c, ok := object.(*types.Const)
 		position := set.Position(ident.Pos())
-		if !ok || filepath.Base(position.Filename) != "sql.go" {
+		if !ok || !isSQLFile(position.Filename) {
 			continue
 		}
 		switch c.Val().Kind() {

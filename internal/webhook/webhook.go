@@ -59,6 +59,7 @@ type Endpoint struct {
 	Description string         `db:"description"`
 	Metadata    map[string]any `db:"metadata"`
 	Signatures  []Signature    `db:"signatures"`
+	Headers     []string       `db:"-"` // names of its own headers; their values are not told again
 
 	RateLimit   *int   `db:"rate_limit"` // requests a RatePeriod; nil: none
 	RatePeriod  Period `db:"rate_period"`
