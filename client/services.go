@@ -13,6 +13,7 @@ type services struct {
 	Entitlements *Entitlements
 	Projects     *Projects
 	Events       *Events
+	Webhooks     *Webhooks
 }
 
 func (c *Client) bind() {
@@ -28,5 +29,6 @@ func (c *Client) bind() {
 		Entitlements: &Entitlements{c},
 		Projects:     &Projects{c},
 		Events:       &Events{c},
+		Webhooks:     &Webhooks{c},
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/landlordhq/landlord/internal/operator"
 	"github.com/landlordhq/landlord/internal/project"
 	"github.com/landlordhq/landlord/internal/tenant"
+	"github.com/landlordhq/landlord/internal/webhook"
 )
 
 // Services is what the face translates to. The composition root fills it.
@@ -52,6 +53,7 @@ type Services struct {
 	Entitlements *entitlement.Service
 	Projects     *project.Service
 	Events       *event.Service
+	Webhooks     *webhook.Service
 }
 
 // API is the REST face. It is an http.Handler.

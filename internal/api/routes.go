@@ -20,6 +20,7 @@ func (a *API) routes() {
 	a.entitlementRoutes()
 	a.projectRoutes()
 	a.eventRoutes()
+	a.webhookRoutes()
 }
 
 // describe registers the pages that need no credential: the OpenAPI document and

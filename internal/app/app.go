@@ -56,6 +56,7 @@ type App struct {
 	verifier    *apikey.Verifier
 	keys        *apikey.Service
 	gateway     *gateway.Gateway
+	webhooks    *webhook.Service
 	feed        *changefeed.Feed
 	outbound    *outbound.Client // for URLs of tenants
 	deliveries  *webhook.Engine
@@ -128,6 +129,10 @@ func (a *App) compose() error {
 		return err
 	}
 	a.keys = keys
+	a.webhooks = webhook.NewService(a.db, webhook.Config{
+		Keys: a.cfg.Keys, Now: a.cfg.Now,
+		CheckURL: func(ctx context.Context, field, url string) error { return a.outbound.CheckURL(ctx, field, url, true) },
+	})
 	a.feed.Observe(a.metrics.ObserveChange)
 	a.feed.Subscribe(a.operators.Forget, a.operators.ForgetAll)
 	a.feed.Subscribe(a.verifier.Apply, a.verifier.Forget)
@@ -146,7 +151,7 @@ func (a *App) compose() error {
 		Authenticate: a.authenticate, ClientIP: a.clientIP, Idempotency: a.idempotency, Settle: a.settle,
 		Logger: a.log, Version: a.cfg.Version,
 		ResolveTenant: a.resolveTenant, Operators: a.operators, Audit: a.audits, Tenants: a.tenants, APIKeys: a.keys,
-		Catalog: a.catalog, Entitlements: a.grants, Projects: a.projects,
+		Catalog: a.catalog, Entitlements: a.grants, Projects: a.projects, Webhooks: a.webhooks,
 		Events: a.events,
 	})
 	a.public = a.publicMux()

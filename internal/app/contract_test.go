@@ -53,7 +53,7 @@ func contracts() map[string]contract {
 	all := map[string]contract{}
 	for _, part := range []map[string]contract{
 		tenantContracts(), operatorContracts(), serviceContracts(), tokenContracts(), auditContracts(), apiKeyContracts(),
-		catalogContracts(), entitlementContracts(), projectContracts(), eventContracts(),
+		catalogContracts(), entitlementContracts(), projectContracts(), eventContracts(), webhookContracts(),
 	} {
 		for op, c := range part {
 			if _, twice := all[op]; twice {

@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,20 +78,19 @@ func selectPayload(ctx context.Context, tx pg.Tx, d Delivery) (payload json.RawM
 	return payload, err
 }
 
+// The latest, newest first.
 const listAttemptsSQL = `
-SELECT *
-FROM (
-	SELECT id, tenant_id, webhook_id, delivery_id, attempt, succeeded, request_url, request_headers, response_status,
-		COALESCE(response_headers, '{}') AS response_headers, response_body, COALESCE(duration_ms, 0) AS duration_ms, dns_us, connect_us,
-		tls_us, first_byte_us, COALESCE(error_class, '') AS error_class, COALESCE(error_message, '') AS error_message, created_at
-	FROM tenant_webhook_attempts
-	WHERE tenant_id = $1
-		AND delivery_id = $2
-	ORDER BY created_at DESC, id DESC
-	LIMIT $3
-) AS latest
-ORDER BY created_at, id`
+SELECT id, tenant_id, webhook_id, delivery_id, attempt, succeeded, request_url, request_headers, response_status,
+	COALESCE(response_headers, '{}') AS response_headers, response_body, COALESCE(duration_ms, 0) AS duration_ms, dns_us, connect_us, tls_us,
+	first_byte_us, COALESCE(error_class, '') AS error_class, COALESCE(error_message, '') AS error_message, created_at
+FROM tenant_webhook_attempts
+WHERE tenant_id = $1
+	AND delivery_id = $2
+ORDER BY created_at DESC, id DESC
+LIMIT $3`
 
 func listAttempts(ctx context.Context, tx pg.Tx, tenant id.Tenant, delivery id.Delivery) ([]Attempt, error) {
-	return pg.Collect[Attempt](ctx, tx, listAttemptsSQL, tenant, delivery, maxAttempts)
+	attempts, err := pg.Collect[Attempt](ctx, tx, listAttemptsSQL, tenant, delivery, maxAttempts)
+	slices.Reverse(attempts)
+	return attempts, err
 }

@@ -120,7 +120,7 @@ func TestDelivery(t *testing.T) {
 	}
 	_, err = d.s.Delivery(d.ctx(), d.tenant, id.New[id.Webhook](), delivery)
 	wantCode(t, err, "delivery_not_found")
-	d.exec(`DELETE FROM tenant_webhook_attempts`)
+	d.exec(`DELETE FROM tenant_webhook_attempts WHERE tenant_id = $1`, d.tenant)
 	d.exec(`UPDATE tenant_webhook_deliveries SET event_id = gen_random_uuid() WHERE id = $1`, delivery) // the event was erased
 	if got, err = d.s.Delivery(d.ctx(), d.tenant, e.ID, delivery); err != nil || got.Payload != nil || len(got.Attempts) != 0 {
 		t.Errorf("%v %+v", err, got)

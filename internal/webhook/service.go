@@ -330,7 +330,7 @@ func (s *Service) turn(ctx context.Context, p StatusParams, to Status, action st
 	var out Endpoint
 	err := s.change(ctx, p.TenantID, p.ID, p.IfMatch, func(tx pg.Tx, was stored) error {
 		if was.Status == to {
-			return fault.Conflict("webhook_"+string(to), "The endpoint is %s already.", to)
+			return errSame(to)
 		}
 		row, err := updateStatus(ctx, tx, p.TenantID, p.ID, to, p.Reason, s.now())
 		if err != nil {
@@ -342,6 +342,18 @@ func (s *Service) turn(ctx context.Context, p StatusParams, to Status, action st
 		return s.record(ctx, tx, action, out, p.Reason, map[string]any{"from": was.Status, "reason": p.Reason})
 	})
 	return out, err
+}
+
+// errSame refuses to make an endpoint what it is.
+func errSame(is Status) error {
+	switch is {
+	case Paused:
+		return fault.Conflict("webhook_paused", "The endpoint is paused already.")
+	case Disabled:
+		return fault.Conflict("webhook_disabled", "The endpoint is disabled already.")
+	case Active:
+	}
+	return fault.Conflict("webhook_active", "The endpoint is active already.")
 }
 
 // Secrets returns the secrets that sign now, newest first, without their values.

@@ -137,8 +137,8 @@ func TestCreate(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	if n := d.count(`SELECT count(*) FROM tenant_webhooks WHERE position('whs' IN encode(secret_encrypted, 'escape')) > 0
-		OR position('Basic' IN encode(headers_encrypted, 'escape')) > 0`); n != 0 {
+	if n := d.count(`SELECT count(*) FROM tenant_webhooks WHERE tenant_id = $1 AND (position('whs' IN encode(secret_encrypted, 'escape')) > 0
+		OR position('Basic' IN encode(headers_encrypted, 'escape')) > 0)`, d.tenant); n != 0 {
 		t.Error("a secret or a header is stored as it is")
 	}
 	if n := d.count(`SELECT count(*) FROM tenant_events WHERE tenant_id = $1 AND type = 'webhook.created'`, d.tenant); n != 1 {
@@ -284,10 +284,10 @@ func TestUpdate_headersAreSecret(t *testing.T) {
 	if _, err := d.s.Update(d.ctx(), webhook.UpdateParams{TenantID: d.tenant, ID: e.ID, Headers: patch.Set(map[string]*string{"authorization": &value})}); err != nil {
 		t.Fatal(err)
 	}
-	if n := d.count(`SELECT count(*) FROM audit_log WHERE action = 'webhook.updated' AND metadata->'changes' ? 'headers' AND metadata::text NOT LIKE '%hunter2%'`); n != 1 {
+	if n := d.count(`SELECT count(*) FROM audit_log WHERE tenant_id = $1 AND action = 'webhook.updated' AND metadata->'changes' ? 'headers' AND metadata::text NOT LIKE '%hunter2%'`, d.tenant); n != 1 {
 		t.Errorf("%d records", n)
 	}
-	if n := d.count(`SELECT count(*) FROM tenant_events WHERE payload::text LIKE '%hunter2%'`); n != 0 {
+	if n := d.count(`SELECT count(*) FROM tenant_events WHERE tenant_id = $1 AND payload::text LIKE '%hunter2%'`, d.tenant); n != 0 {
 		t.Errorf("%d events tell", n)
 	}
 }
@@ -307,7 +307,7 @@ func TestStatus(t *testing.T) {
 	if err != nil || got.Status != webhook.Disabled || got.DisabledAt == nil || !got.DisabledAt.Equal(d.now) {
 		t.Errorf("%v %+v", err, got)
 	}
-	d.exec(`UPDATE tenant_webhooks SET consecutive_failures = 5, first_failure_at = NOW(), warned_percent = 50`)
+	d.exec(`UPDATE tenant_webhooks SET consecutive_failures = 5, first_failure_at = NOW(), warned_percent = 50 WHERE tenant_id = $1`, d.tenant)
 	got, err = d.s.Enable(d.ctx(), webhook.StatusParams{TenantID: d.tenant, ID: e.ID})
 	if err != nil || got.Status != webhook.Active || got.Reason != "" || got.DisabledAt != nil || got.ConsecutiveFailures != 0 || got.FirstFailureAt != nil || got.WarnedPercent != 0 {
 		t.Errorf("%v %+v", err, got)
