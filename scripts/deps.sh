@@ -5,7 +5,7 @@
 # landlord and its tests run servers of their own.
 #
 #   scripts/deps.sh postgres   for `make dev`: PostgreSQL's server programs, 15 or newer
-#   scripts/deps.sh test       for the tests: that, nginx, Caddy, Redis, curl, jq, on
+#   scripts/deps.sh test       for the tests: that, Node with npm, nginx, Caddy, Redis, curl, jq, on
 #                              Linux ip, and the race detector's C compiler
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -48,6 +48,8 @@ test)
 	have redis-server || missing+=(redis-server)
 	have curl || missing+=(curl ca-certificates)
 	have jq || missing+=(jq)
+	have node || missing+=(nodejs)
+	have npm || missing+=(npm)
 	[[ $(uname) != Linux ]] || have ip || missing+=(iproute2)
 	have cc gcc clang || missing+=(gcc libc6-dev)
 	;;
@@ -64,9 +66,9 @@ by_hand() {
 	local names=" ${missing[*]} " sudo=""
 	if ((EUID != 0)) && [[ $1 != brew ]]; then sudo="sudo "; fi
 	case $1 in
-	brew) names=${names/ postgresql / postgresql@17 } names=${names/ redis-server / redis } names=${names/ gcc libc6-dev / gcc } ;;
+	brew) names=${names/ postgresql / postgresql@17 } names=${names/ redis-server / redis } names=${names/ gcc libc6-dev / gcc } names=${names/ nodejs npm / node } ;;
 	apk) names=${names/ postgresql / postgresql postgresql-contrib } names=${names/ redis-server / redis } names=${names/ gcc libc6-dev / gcc musl-dev } ;;
-	pacman) names=${names/ redis-server / valkey } names=${names/ gcc libc6-dev / gcc } ;;
+	pacman) names=${names/ redis-server / valkey } names=${names/ gcc libc6-dev / gcc } names=${names/ nodejs npm / node } ;;
 	dnf | zypper) names=${names/ postgresql / postgresql-server postgresql-contrib } names=${names/ redis-server / redis } names=${names/ gcc libc6-dev / gcc glibc-devel } ;;
 	esac
 	if [[ $1 == dnf ]]; then names=${names/ iproute2 / iproute }; fi
