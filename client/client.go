@@ -215,6 +215,7 @@ type request struct {
 	out     any // decoded from JSON unless nil
 	ifMatch string
 	creates bool    // gets an Idempotency-Key
+	repeats bool    // a POST that is repeatable as it is
 	etag    *string // receives the ETag
 }
 
@@ -241,7 +242,7 @@ func (c *Client) do(ctx context.Context, r request) error {
 	if r.creates {
 		key = "landlord-go-" + rand.Text()
 	}
-	repeatable := r.method != http.MethodPost && r.method != http.MethodPatch || r.creates
+	repeatable := r.method != http.MethodPost && r.method != http.MethodPatch || r.creates || r.repeats
 	for try := 0; ; try++ {
 		wait, err := c.once(ctx, r, body, key)
 		if err == nil || !repeatable || wait < 0 || try >= c.retries || ctx.Err() != nil {

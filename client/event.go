@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"net/http"
 	"strconv"
@@ -125,6 +127,64 @@ func (s *Events) Follow(ctx context.Context, f EventFilter) iter.Seq2[*EventPage
 			}
 		}
 	}
+}
+
+// NewEvent is an event to publish. Only Type is required.
+type NewEvent struct {
+	// ID is your name for the event: an event_… or a UUID. Published again, it is
+	// stored once. Publish makes one where there is none.
+	ID         string    `json:"id,omitempty"`
+	Type       string    `json:"type"`              // of the catalogue
+	Payload    any       `json:"payload,omitempty"` // an object, after the type's schema: at most 256 KiB
+	ProjectID  string    `json:"project_id,omitempty"`
+	OccurredAt time.Time `json:"occurred_at,omitzero"` // zero: now
+}
+
+// PublishedEvents is what became of the events of a call.
+type PublishedEvents struct {
+	Published  int              `json:"published"`
+	Duplicates int              `json:"duplicates"` // stored before, as they are
+	Refused    int              `json:"refused"`
+	Results    []PublishedEvent `json:"results"` // one for each event, in their order
+}
+
+// PublishedEvent is what became of one event.
+type PublishedEvent struct {
+	ID        string       `json:"id"`
+	Outcome   string       `json:"outcome"`    // published, duplicate or refused
+	CreatedAt *time.Time   `json:"created_at"` // when the stored event was written
+	Errors    []FieldError `json:"errors"`     // why it was refused
+}
+
+// Publish stores 1 to 500 events of a tenant, in one transaction and in their
+// order. Look at Refused: one that is refused keeps the others from nothing, and
+// only when all are is that an error. Events without an ID are given one, in place,
+// so that the call can be repeated, by the client and by you.
+func (s *Events) Publish(ctx context.Context, tenant string, events ...NewEvent) (*PublishedEvents, error) {
+	for i := range events {
+		if events[i].ID == "" {
+			events[i].ID = newUUID()
+		}
+	}
+	out := &PublishedEvents{}
+	body := struct {
+		Events []NewEvent `json:"events"`
+	}{events}
+	return result(out, s.c.do(ctx, request{method: http.MethodPost, path: eventsPath(tenant), body: body, out: out, repeats: true}))
+}
+
+// newUUID makes a random UUID (RFC 9562, version 7: ids that are made one after
+// the other lie beside each other in an index).
+func newUUID() string {
+	var u [16]byte
+	_, _ = rand.Read(u[:]) // never fails
+	ms := time.Now().UnixMilli()
+	for i := range 6 {
+		u[i] = byte(ms >> (40 - 8*i))
+	}
+	u[6] = u[6]&0x0f | 0x70
+	u[8] = u[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
 // Get returns one event of a tenant.

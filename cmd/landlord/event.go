@@ -1,11 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/landlordhq/landlord/client"
@@ -13,9 +20,12 @@ import (
 
 // eventsCmd is the command group of what happened.
 type eventsCmd struct {
-	List  eventListCmd  `cmd:"" help:"Read events in their order, the oldest first." aliases:"ls"`
-	Tail  eventTailCmd  `cmd:"" help:"Print events as they happen, from now on, until ctrl-c."`
-	Get   eventGetCmd   `cmd:"" help:"Show one event."`
+	List eventListCmd `cmd:"" help:"Read events in their order, the oldest first." aliases:"ls"`
+	Tail eventTailCmd `cmd:"" help:"Print events as they happen, from now on, until ctrl-c."`
+	Get  eventGetCmd  `cmd:"" help:"Show one event."`
+
+	Publish eventPublishCmd `cmd:"" help:"Publish an event, or several from a file."`
+
 	Types eventTypesCmd `cmd:"" help:"List event types, landlord's own among them; with a name, show its schema."`
 }
 
@@ -166,6 +176,125 @@ func (c *eventGetCmd) Run(ctx context.Context, g *Globals) error {
 		pair{"tenant", e.TenantID}, pair{"project", e.ProjectID}, pair{"actor", eventActor(*e)}, pair{"request", e.RequestID},
 		pair{"payload", string(e.Payload)},
 	)
+}
+
+type eventPublishCmd struct {
+	Tenant string `arg:"" help:"Whom it concerns: an id, a UUID or slug:NAME."`
+	Type   string `arg:"" optional:"" help:"A type of the catalogue, such as render.completed."`
+
+	Payload  string    `help:"What there is to say about it, a JSON object, or @FILE; @- reads standard input." placeholder:"JSON"`
+	ID       string    `help:"Your name for the event, an event_… or a UUID: published again, it is stored once." name:"id" placeholder:"ID"`
+	Project  string    `help:"A project of the tenant." placeholder:"ID"`
+	Occurred time.Time `help:"When it happened, such as 2026-12-31T00:00:00Z." placeholder:"TIME"`
+	File     string    `help:"Publish the events of this file instead, one JSON object a line, with id, type, payload, project_id and occurred_at; - reads standard input." short:"f" placeholder:"FILE"`
+}
+
+// maxPublish is how many events a call takes.
+const maxPublish = 500
+
+// Run implements the command.
+func (c *eventPublishCmd) Run(ctx context.Context, g *Globals) error {
+	if (c.File == "") == (c.Type == "") {
+		return errors.New("give a TYPE, or --file for several events")
+	}
+	if c.File != "" && (c.Payload != "" || c.ID != "" || c.Project != "" || !c.Occurred.IsZero()) {
+		return errors.New("with --file, the file says all of each event")
+	}
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	events, err := c.events(g)
+	if err != nil {
+		return err
+	}
+	all := client.PublishedEvents{}
+	for batch := range slices.Chunk(events, maxPublish) {
+		p, err := api.Events.Publish(ctx, c.Tenant, batch...)
+		if err != nil {
+			if len(all.Results) > 0 {
+				err = fmt.Errorf("after %s were dealt with: %w", plural(len(all.Results), "event"), err)
+			}
+			return err
+		}
+		all.Published += p.Published
+		all.Duplicates += p.Duplicates
+		all.Refused += p.Refused
+		all.Results = append(all.Results, p.Results...)
+	}
+	if done, err := g.json(all); done {
+		return errors.Join(err, refusedEvents(all))
+	}
+	for _, r := range all.Results {
+		_, _ = fmt.Fprintf(g.out, "%s  %s\n", r.Outcome, r.ID)
+		for _, f := range r.Errors {
+			_, _ = fmt.Fprintf(g.out, "  %s: %s (%s)\n", f.Field, f.Message, f.Code)
+		}
+	}
+	return refusedEvents(all)
+}
+
+func refusedEvents(p client.PublishedEvents) error {
+	if p.Refused == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s refused", plural(p.Refused, "event"))
+}
+
+// events are those of the command line, or of the file.
+func (c *eventPublishCmd) events(g *Globals) ([]client.NewEvent, error) {
+	if c.File == "" {
+		e := client.NewEvent{ID: c.ID, Type: c.Type, ProjectID: c.Project, OccurredAt: c.Occurred}
+		payload := []byte(c.Payload)
+		if name, isFile := strings.CutPrefix(c.Payload, "@"); isFile {
+			var err error
+			if payload, err = readInput(g, name); err != nil {
+				return nil, err
+			}
+		}
+		if len(payload) > 0 {
+			if !json.Valid(payload) {
+				return nil, errors.New("--payload is no JSON")
+			}
+			e.Payload = json.RawMessage(payload)
+		}
+		return []client.NewEvent{e}, nil
+	}
+	text, err := readInput(g, c.File)
+	if err != nil {
+		return nil, err
+	}
+	var events []client.NewEvent
+	for n, line := range bytes.Split(text, []byte("\n")) {
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		var e struct {
+			client.NewEvent
+			Payload json.RawMessage `json:"payload"`
+		}
+		d := json.NewDecoder(bytes.NewReader(line))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&e); err != nil || d.More() {
+			return nil, fmt.Errorf("%s:%d is no event: %w", c.File, n+1, cmp.Or(err, errors.New("there is more than one on the line")))
+		}
+		if e.Payload != nil {
+			e.NewEvent.Payload = e.Payload
+		}
+		events = append(events, e.NewEvent)
+	}
+	if len(events) == 0 {
+		return nil, fmt.Errorf("%s holds no event", c.File)
+	}
+	return events, nil
+}
+
+// readInput reads a file, or with - standard input.
+func readInput(g *Globals, name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(g.in)
+	}
+	return os.ReadFile(filepath.Clean(name))
 }
 
 type eventTypesCmd struct {

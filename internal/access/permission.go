@@ -26,6 +26,7 @@ const (
 	OperatorsWrite    Permission = "operators:write"
 	AuditRead         Permission = "audit:read"
 	EventsRead        Permission = "events:read"
+	EventsWrite       Permission = "events:write" // publish
 	WebhooksRead      Permission = "webhooks:read"
 	WebhooksWrite     Permission = "webhooks:write"
 )
@@ -34,7 +35,7 @@ const (
 func All() []Permission {
 	all := []Permission{
 		TenantsRead, TenantsWrite, TenantsLifecycle, ProjectsRead, ProjectsWrite, EntitlementsRead, EntitlementsWrite,
-		APIKeysRead, APIKeysWrite, APIKeysVerify, CatalogRead, CatalogWrite, OperatorsRead, OperatorsWrite, AuditRead, EventsRead,
+		APIKeysRead, APIKeysWrite, APIKeysVerify, CatalogRead, CatalogWrite, OperatorsRead, OperatorsWrite, AuditRead, EventsRead, EventsWrite,
 		WebhooksRead, WebhooksWrite,
 	}
 	slices.Sort(all)

@@ -88,6 +88,9 @@ func (q EventQuery) params() event.ReadParams {
 	}
 }
 
+// maxPublishBody is the largest body of a publication.
+const maxPublishBody = 8 << 20
+
 func (a *API) eventRoutes() {
 	const tag = "Events"
 	const reading = "In the order of the transactions that wrote them, which is the same for every reader. Nothing is skipped: an event is shown once no earlier one " +
@@ -101,6 +104,12 @@ func (a *API) eventRoutes() {
 		ID: "list-tenant-events", Method: "GET", Path: "/v1/tenants/{tenant}/events", Tag: tag, Summary: "Read what happened to a tenant", Wait: event.MaxWait,
 		Description: reading + " The tenants below it have events of their own.", Errors: []int{409},
 	}, a.listTenantEvents)
+	route(a, op{
+		ID: "publish-events", Method: "POST", Path: "/v1/tenants/{tenant}/events", Tag: tag, Creates: true, MaxBody: maxPublishBody, Summary: "Publish events",
+		Description: "What a product has to tell a tenant: 1 to 500 events, in one transaction and in their order; a body of at most 8 MiB. Each has a result of its own, " +
+			"and those that are refused keep the others from nothing. An event with an id of yours is stored once, however often it is published: with the same content " +
+			"it answers duplicate, with another one event_id_reused. Landlord's own types can't be published. A tenant that is frozen or suspended takes events of the platform's products only.",
+	}, a.publishEvents)
 	route(a, op{ID: "get-tenant-event", Method: "GET", Path: "/v1/tenants/{tenant}/events/{event}", Tag: tag, Summary: "Get one event"}, a.getTenantEvent)
 }
 
@@ -129,6 +138,80 @@ func (a *API) listTenantEvents(ctx context.Context, in *listTenantEventsInput) (
 		return nil, err
 	}
 	return eventPageOf(s), nil
+}
+
+// NewEvent is an event that a product publishes.
+type NewEvent struct {
+	ID         id.Event   `json:"id,omitzero" doc:"Your name for this event, an event_… or a UUID: published again, it is stored once. Left out, each call makes another event."`
+	Type       string     `json:"type" minLength:"1" maxLength:"100" example:"render.completed" doc:"A type of the catalogue."`
+	Payload    JSONObject `json:"payload,omitempty" doc:"What there is to say about it, after the type's schema: at most 256 KiB."`
+	ProjectID  id.Project `json:"project_id,omitzero" doc:"A project of the tenant."`
+	OccurredAt time.Time  `json:"occurred_at,omitzero" doc:"When it happened; left out: now."`
+}
+
+// PublishEvents are the events of a call.
+type PublishEvents struct {
+	Events []NewEvent `json:"events" minItems:"1" maxItems:"500"`
+}
+
+// PublishedEvents is what became of the events of a call.
+type PublishedEvents struct {
+	Published  int              `json:"published" doc:"How many were stored."`
+	Duplicates int              `json:"duplicates" doc:"How many were stored before, as they are."`
+	Refused    int              `json:"refused" doc:"How many were not taken; errors says why. When all are, that is the answer: 422 or 409."`
+	Results    []PublishedEvent `json:"results" doc:"One for each event, in their order."`
+}
+
+// PublishedEvent is what became of one event.
+type PublishedEvent struct {
+	ID        id.Event       `json:"id,omitzero" example:"event_01jd3q8v6ze3nbq2m5xk7c9w4t"`
+	Outcome   string         `json:"outcome" enum:"published,duplicate,refused"`
+	CreatedAt *time.Time     `json:"created_at,omitempty" doc:"When the stored event was written."`
+	Errors    []ProblemField `json:"errors,omitempty" doc:"Why it was refused."`
+}
+
+func publishedOf(results []event.Result) PublishedEvents {
+	var out PublishedEvents
+	for _, r := range results {
+		one := PublishedEvent{ID: r.ID, Outcome: string(r.Outcome)}
+		switch r.Outcome {
+		case event.Published:
+			out.Published++
+		case event.Duplicate:
+			out.Duplicates++
+		case event.Refused:
+			out.Refused++
+		}
+		if !r.CreatedAt.IsZero() {
+			one.CreatedAt = utc(&r.CreatedAt)
+		}
+		for _, f := range r.Fields {
+			one.Errors = append(one.Errors, ProblemField{Field: f.Field, Code: f.Code, Message: f.Message})
+		}
+		out.Results = append(out.Results, one)
+	}
+	return out
+}
+
+type publishEventsInput struct {
+	TenantPath
+	Body PublishEvents
+}
+
+func (a *API) publishEvents(ctx context.Context, in *publishEventsInput) (*plain[PublishedEvents], error) {
+	tenant, err := a.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	drafts := make([]event.Draft, len(in.Body.Events))
+	for i, e := range in.Body.Events {
+		drafts[i] = event.Draft{ID: e.ID, ProjectID: e.ProjectID, Type: e.Type, Payload: json.RawMessage(e.Payload), OccurredAt: e.OccurredAt}
+	}
+	results, err := a.s.Events.Publish(ctx, tenant, drafts)
+	if err != nil {
+		return nil, err
+	}
+	return &plain[PublishedEvents]{publishedOf(results)}, nil
 }
 
 type getTenantEventInput struct {

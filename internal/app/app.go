@@ -108,7 +108,7 @@ func (a *App) compose() error {
 	a.catalog = catalog.New(a.db, catalog.WithClock(a.cfg.Now))
 	a.grants = entitlement.New(a.db, entitlement.WithClock(a.cfg.Now))
 	a.projects = project.New(a.db, project.WithClock(a.cfg.Now))
-	a.events = event.New(a.db, event.WithLogger(a.log))
+	a.events = event.New(a.db, event.WithLogger(a.log), event.WithClock(a.cfg.Now), event.WithRules(a.catalog.EventRules))
 	a.closers = append(a.closers, func(context.Context) { a.events.Release() })
 	a.tenants = tenant.New(a.db, a.provision, tenant.WithClock(a.cfg.Now))
 	a.operators = operator.New(a.db, a.cfg.Keys, a.operatorOptions()...)

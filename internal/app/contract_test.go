@@ -13,6 +13,8 @@ import (
 	"github.com/landlordhq/landlord/internal/access"
 	"github.com/landlordhq/landlord/internal/apptest"
 	"github.com/landlordhq/landlord/internal/audit"
+	"github.com/landlordhq/landlord/internal/catalog"
+	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/pg"
 )
@@ -31,6 +33,9 @@ type contract struct {
 	// writes is set for operations that change something: exactly one audit
 	// record and one event must be written, each with the request's id.
 	writes bool
+	// publishes is set for what products tell: one event, which is no change of the
+	// registry and has no audit record.
+	publishes bool
 	// foreign is the status that the credential of another tenant gets: 404 for
 	// what belongs to a tenant, 403 for what is the platform's. 200 needs a reason
 	// in foreignWhy, such as a list that shows each caller his own.
@@ -308,12 +313,20 @@ func checkContract(t *testing.T, w *world, o operation, c contract) {
 			t.Fatalf("%s %s: %d %s, want %d", r.Method, r.Path, got.Status, got.Body, c.status)
 		}
 		records, events := w.written(t, id)
-		want := 0
+		wantRecords, wantEvents := 0, 0
 		if c.writes {
-			want = 1
+			wantRecords, wantEvents = 1, 1
 		}
-		if records != want || events != want {
-			t.Errorf("%d audit records and %d events were written, want %d of each", records, events, want)
+		if c.publishes {
+			wantEvents = 1
+		}
+		if records != wantRecords || len(events) != wantEvents {
+			t.Errorf("%d audit records and %d events were written, want %d and %d", records, len(events), wantRecords, wantEvents)
+		}
+		for _, e := range events {
+			if !c.publishes {
+				checkPayload(t, e)
+			}
 		}
 	})
 	t.Run("no credential", func(t *testing.T) {
@@ -401,16 +414,44 @@ func clip(b []byte) string {
 	return string(b)
 }
 
-// written counts what a request left in the audit log and in the outbox.
-func (w *world) written(t *testing.T, requestID string) (records, events int) {
+// happening is an event that a request wrote.
+type happening struct {
+	Type    string          `db:"type"`
+	Payload json.RawMessage `db:"payload"`
+}
+
+// written tells what a request left in the audit log and in the outbox.
+func (w *world) written(t *testing.T, requestID string) (records int, events []happening) {
 	t.Helper()
-	err := w.DB.ReadOperator(t.Context(), func(tx pg.Tx) error {
-		return tx.QueryRow(t.Context(), `SELECT
-			(SELECT count(*) FROM audit_log WHERE request_id = $1),
-			(SELECT count(*) FROM tenant_events WHERE request_id = $1)`, requestID).Scan(&records, &events)
+	err := w.DB.ReadOperator(t.Context(), func(tx pg.Tx) (err error) {
+		if err := tx.QueryRow(t.Context(), `SELECT count(*) FROM audit_log WHERE request_id = $1`, requestID).Scan(&records); err != nil {
+			return err
+		}
+		events, err = pg.Collect[happening](t.Context(), tx, `SELECT type, payload FROM tenant_events WHERE request_id = $1`, requestID)
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return records, events
+}
+
+// checkPayload holds one of landlord's own events to the schema that the
+// catalogue shows of its type.
+func checkPayload(t *testing.T, e happening) {
+	t.Helper()
+	types := catalog.BuiltInEventTypes()
+	i := slices.IndexFunc(types, func(known catalog.EventType) bool { return known.Name == e.Type })
+	if i < 0 {
+		t.Errorf("%s is not among catalog.BuiltInEventTypes", e.Type)
+		return
+	}
+	schema, err := catalog.CompileSchema(types[i].Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var broken fault.Fields
+	if schema.Validate(&broken, "payload", e.Payload); len(broken) > 0 {
+		t.Errorf("%s is not what its schema says: %v\n%s", e.Type, broken, e.Payload)
+	}
 }

@@ -11,8 +11,38 @@ func starter() Plan {
 }
 
 // BuiltInEventTypes lists landlord's own events: what audit.Record is called
-// with. A test holds the list to the sources.
-func BuiltInEventTypes() []EventType { return slices.Clone(builtInEvents) }
+// with, and what their payloads hold. Tests hold the list to the sources, to what
+// the operations write, and to docs/events.md.
+func BuiltInEventTypes() []EventType {
+	all := slices.Clone(builtInEvents)
+	for i := range all {
+		all[i].BuiltIn = true
+		if all[i].Schema == nil {
+			all[i].Schema = changeSchema(all[i].Name)
+		}
+	}
+	return all
+}
+
+// changeSchema is that of what audit.Record sends of itself: the thing that was
+// changed, under its noun, and what there is to say about the change.
+func changeSchema(eventType string) map[string]any {
+	noun := nounOf(eventType)
+	if eventType == "entitlement.plan_applied" {
+		noun = "plan"
+	}
+	text := map[string]any{"type": "string"}
+	return map[string]any{
+		"type": "object", "required": []any{noun, "metadata"},
+		"properties": map[string]any{
+			noun: map[string]any{
+				"type": "object", "required": []any{"id", "name", "type"},
+				"properties": map[string]any{"id": text, "name": text, "type": map[string]any{"const": noun}},
+			},
+			"metadata": map[string]any{"type": "object"},
+		},
+	}
+}
 
 var builtInEvents = []EventType{
 	{Name: "api_key.created", Description: "An API key was issued."},
@@ -57,10 +87,6 @@ var builtInEvents = []EventType{
 	{Name: "tenant.updated", Description: "A tenant's name, plan or other fields changed."},
 	{Name: "token.issued", Description: "An access token was issued."},
 	{Name: "token.revoked", Description: "An access token was revoked."},
-}
-
-func isBuiltInEvent(name string) bool {
-	return slices.ContainsFunc(builtInEvents, func(e EventType) bool { return e.Name == name })
 }
 
 // withBuiltIns adds what every catalogue has.

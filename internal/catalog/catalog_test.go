@@ -68,7 +68,7 @@ func TestLoad_complains(t *testing.T) {
 			`catalog.yaml:2: meters[0].name: "Calls" is no such name: write it like render_seconds.`,
 			"catalog.yaml:2: meters[0].aggregation: aggregation is sum, max, last or unique.",
 			`catalog.yaml:4: event_types[0].name: "done" is no such name: write it like render.completed.`,
-			"catalog.yaml:5: event_types[1].name: catalog.applied is an event of landlord itself.",
+			"catalog.yaml:5: event_types[1].name: Events of catalog are landlord's own.",
 		}},
 		"config": {"products:\n  - name: render\n    title: Render\n    config_schema: {properties: {n: {type: integer}}, additionalProperties: false, required: [n]}\nplans:\n  - name: pro\n    title: Pro\n    products:\n      render:\n        config:\n          m: 1\n          n: x\n", []string{
 			"catalog.yaml:11: plans[0].products.render.config.m: There is no field m.",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/landlordhq/landlord/internal/access"
@@ -16,8 +17,9 @@ import (
 
 // Service is the catalogue's operations. It is safe for concurrent use.
 type Service struct {
-	db  *pg.DB
-	now func() time.Time
+	db     *pg.DB
+	now    func() time.Time
+	events atomic.Pointer[eventRules] // in memory
 }
 
 // Option changes a Service.
@@ -64,8 +66,8 @@ func New(db *pg.DB, opts ...Option) *Service {
 func (s *Service) Seed(ctx context.Context) error {
 	return s.db.AsOperator(ctx, func(tx pg.Tx) error {
 		b := &pg.Batch{}
-		for _, e := range builtInEvents {
-			b.Queue(seedEventType, e.Name, e.Description)
+		for _, e := range BuiltInEventTypes() {
+			b.Queue(seedEventType, e.Name, e.Description, e.Schema)
 		}
 		return pg.Send(ctx, tx, b)
 	})

@@ -147,11 +147,11 @@ var deletes = map[string]string{
 
 // Only what differs is written, so that a start of a replica writes nothing.
 const seedEventType = `
-INSERT INTO event_types (name, description, built_in)
-VALUES ($1, $2, TRUE)
+INSERT INTO event_types (name, description, schema, built_in)
+VALUES ($1, $2, $3, TRUE)
 ON CONFLICT (name) DO UPDATE
-   SET description = EXCLUDED.description, schema = '{}'::jsonb, built_in = TRUE
- WHERE NOT event_types.built_in OR event_types.description <> EXCLUDED.description`
+   SET description = EXCLUDED.description, schema = EXCLUDED.schema, built_in = TRUE
+ WHERE NOT event_types.built_in OR event_types.description <> EXCLUDED.description OR event_types.schema <> EXCLUDED.schema`
 
 // writeDocument makes the tables hold d, touching only the objects that differ.
 // Plans' products and limits are written anew: they have no version of their own.

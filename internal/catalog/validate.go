@@ -194,7 +194,7 @@ func (c *check) eventType(at string, e EventType) {
 	c.name(at, eventPattern, e.Name, "render.completed")
 	c.text(at+".description", e.Description, maxDescription, false)
 	c.schema(at+".schema", e.Schema)
-	c.Check(!isBuiltInEvent(e.Name), at+".name", "event_reserved", "%s is an event of landlord itself.", e.Name)
+	c.Check(!isReservedEvent(e.Name), at+".name", "event_reserved", "Events of %s are landlord's own.", nounOf(e.Name))
 }
 
 func (c *check) plan(at string, p Plan) {

@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"time"
 
@@ -14,8 +15,10 @@ import (
 
 // Service is the events' operations. It is safe for concurrent use.
 type Service struct {
-	db  *pg.DB
-	log *slog.Logger
+	db    *pg.DB
+	log   *slog.Logger
+	now   func() time.Time
+	rules func(ctx context.Context, atLeast int64) (Rules, error)
 	*follower
 }
 
@@ -25,9 +28,25 @@ type Option func(*Service)
 // WithLogger says where to log.
 func WithLogger(l *slog.Logger) Option { return func(s *Service) { s.log = l } }
 
+// WithClock replaces time.Now.
+func WithClock(now func() time.Time) Option { return func(s *Service) { s.now = now } }
+
+// WithRules says what products may publish, after the catalogue at a version or a
+// later one. Without it they may publish nothing.
+func WithRules(rules func(ctx context.Context, atLeast int64) (Rules, error)) Option {
+	return func(s *Service) { s.rules = rules }
+}
+
+// noRules know no type.
+func noRules(_ context.Context, atLeast int64) (Rules, error) {
+	return Rules{Version: atLeast, Check: func(all *fault.Fields, at, _ string, _ json.RawMessage) {
+		all.Add(at+"type", "event_type_not_found", "The catalogue has no such event type.")
+	}}, nil
+}
+
 // New returns the events' operations over a database.
 func New(db *pg.DB, opts ...Option) *Service {
-	s := &Service{db: db, log: slog.New(slog.DiscardHandler)}
+	s := &Service{db: db, log: slog.New(slog.DiscardHandler), now: time.Now, rules: noRules}
 	for _, o := range opts {
 		o(s)
 	}

@@ -208,3 +208,109 @@ type arrival struct {
 func arrivals(ctx context.Context, tx pg.Tx, after Position, limit int) ([]arrival, error) {
 	return pg.Collect[arrival](ctx, tx, selectNews, after.XID, after.Seq, limit)
 }
+
+// publishState is what a publication depends on.
+type publishState struct {
+	Status  string `db:"status"` // "": there is no such tenant
+	Version int64  `db:"version"`
+}
+
+const selectPublishState = `
+SELECT COALESCE(landlord_effective_status($1)::text, '') AS status, (SELECT version FROM catalog_state) AS version`
+
+func stateOf(ctx context.Context, tx pg.Tx, tenant id.Tenant) (publishState, error) {
+	return pg.One[publishState](ctx, tx, selectPublishState, tenant)
+}
+
+const selectProjects = `
+SELECT id
+FROM tenant_projects
+WHERE tenant_id = $1 AND id = ANY ($2::uuid[])`
+
+func projectsOf(ctx context.Context, tx pg.Tx, tenant id.Tenant, projects []id.Project) ([]id.Project, error) {
+	return pg.Scalars[id.Project](ctx, tx, selectProjects, tenant, projects)
+}
+
+// The keys come sorted, so that two that want the same never wait for each other.
+const lockIDsSQL = `
+SELECT pg_advisory_xact_lock(k)
+FROM unnest($1::bigint[]) AS k`
+
+func lockIDs(ctx context.Context, tx pg.Tx, keys []int64) error {
+	_, err := tx.Exec(ctx, lockIDsSQL, keys)
+	return err
+}
+
+// columnsOf turns events into arrays, for unnest.
+type columnsOf struct {
+	ids      []id.Event
+	tenants  []id.Tenant
+	projects []*id.Project
+	types    []string
+	payloads []string
+	occurred []*time.Time
+}
+
+func newColumns(events []Event) columnsOf {
+	var c columnsOf
+	for i := range events {
+		e := &events[i]
+		c.ids, c.tenants, c.types, c.payloads = append(c.ids, e.ID), append(c.tenants, e.TenantID), append(c.types, e.Type), append(c.payloads, string(e.Payload))
+		var project *id.Project
+		if !e.ProjectID.IsZero() {
+			project = &e.ProjectID
+		}
+		var occurred *time.Time
+		if !e.OccurredAt.IsZero() {
+			occurred = &e.OccurredAt
+		}
+		c.projects, c.occurred = append(c.projects, project), append(c.occurred, occurred)
+	}
+	return c
+}
+
+// stored is an event that was there before.
+type stored struct {
+	ID        id.Event  `db:"id"`
+	CreatedAt time.Time `db:"created_at"`
+	Same      bool      `db:"same"` // whether it is the same event
+}
+
+// By the list of ids and not by a join, which would be a hash join over a whole
+// tenant's events whenever the planner thinks little of them.
+const selectStored = `
+SELECT e.id, e.created_at,
+	e.type = ($3::text[])[given.n] AND e.payload = ($4::text[])[given.n]::jsonb
+	AND e.project_id IS NOT DISTINCT FROM ($5::uuid[])[given.n]
+	AND e.occurred_at IS NOT DISTINCT FROM ($6::timestamptz[])[given.n] AS same
+FROM tenant_events AS e
+CROSS JOIN LATERAL (SELECT array_position($2::uuid[], e.id) AS n) AS given
+WHERE e.tenant_id = $1 AND e.id = ANY ($2::uuid[])`
+
+func storedOf(ctx context.Context, tx pg.Tx, tenant id.Tenant, events []Event) ([]stored, error) {
+	c := newColumns(events)
+	return pg.Collect[stored](ctx, tx, selectStored, tenant, c.ids, c.types, c.payloads, c.projects, c.occurred)
+}
+
+// The order of the list is the order of the sequence.
+const insertEvents = `
+INSERT INTO tenant_events (id, tenant_id, project_id, type, payload, occurred_at, actor_type, actor_id, request_id, created_at)
+SELECT e.id, e.tenant_id, e.project_id, e.type, e.payload::jsonb, e.occurred_at, NULLIF($7, ''), NULLIF($8, ''), NULLIF($9, ''), clock_timestamp()
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[])
+	WITH ORDINALITY AS e (id, tenant_id, project_id, type, payload, occurred_at, n)
+ORDER BY e.n
+RETURNING created_at`
+
+// insertAll writes events of one actor, and sets when they were written.
+func insertAll(ctx context.Context, tx pg.Tx, events []Event) error {
+	c := newColumns(events)
+	at, err := pg.Scalars[time.Time](ctx, tx, insertEvents,
+		c.ids, c.tenants, c.projects, c.types, c.payloads, c.occurred, events[0].ActorType, events[0].ActorID, events[0].RequestID)
+	for i := range at {
+		events[i].CreatedAt = at[i]
+		if events[i].OccurredAt.IsZero() {
+			events[i].OccurredAt = at[i]
+		}
+	}
+	return err
+}
