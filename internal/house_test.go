@@ -135,6 +135,21 @@ var libraries = []struct {
 		"only outbound imports the egress guard: it is the one client for URLs of tenants",
 	},
 	{
+		"google.golang.org/grpc",
+		func(f goFile) bool { return f.room == "gateway" },
+		"only gateway imports gRPC",
+	},
+	{
+		"github.com/envoyproxy/go-control-plane",
+		func(f goFile) bool { return f.room == "gateway" },
+		"only gateway imports Envoy's protos",
+	},
+	{
+		"google.golang.org/protobuf",
+		func(f goFile) bool { return f.room == "gateway" },
+		"only gateway imports protobuf",
+	},
+	{
 		"html/template",
 		func(f goFile) bool { return rooms[f.room] != capability && rooms[f.room] != ground },
 		"templates are a face's",

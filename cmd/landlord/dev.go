@@ -24,12 +24,13 @@ import (
 
 // devCmd is a whole world on one machine, for trying and developing.
 type devCmd struct {
-	Listen        string `help:"Public address: REST API and reference." env:"LANDLORD_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDR"`
-	PrivateListen string `help:"Private address: gateways, metrics, health, pprof." env:"LANDLORD_PRIVATE_LISTEN" default:"127.0.0.1:8081" placeholder:"ADDR"`
-	Data          string `help:"Folder of the database, the secrets and the owner's token." env:"LANDLORD_DEV_DATA" default:".landlord" type:"path" placeholder:"DIR"`
-	PostgresPort  int    `help:"Port of the embedded PostgreSQL; 0 picks a free one." env:"LANDLORD_DEV_POSTGRES_PORT" default:"0" placeholder:"PORT"`
-	Demo          bool   `help:"Make a small demo world, once." default:"true" negatable:""`
-	LogLevel      string `help:"What to log: ${enum}." env:"LANDLORD_LOG_LEVEL" enum:"debug, info, warn, error" default:"warn"`
+	Listen         string `help:"Public address: REST API and reference." env:"LANDLORD_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDR"`
+	PrivateListen  string `help:"Private address: gateways, metrics, health, pprof." env:"LANDLORD_PRIVATE_LISTEN" default:"127.0.0.1:8081" placeholder:"ADDR"`
+	ExtAuthzListen string `help:"Private address for Envoy's ext_authz, gRPC; without it there is none." env:"LANDLORD_EXT_AUTHZ_LISTEN" placeholder:"ADDR"`
+	Data           string `help:"Folder of the database, the secrets and the owner's token." env:"LANDLORD_DEV_DATA" default:".landlord" type:"path" placeholder:"DIR"`
+	PostgresPort   int    `help:"Port of the embedded PostgreSQL; 0 picks a free one." env:"LANDLORD_DEV_POSTGRES_PORT" default:"0" placeholder:"PORT"`
+	Demo           bool   `help:"Make a small demo world, once." default:"true" negatable:""`
+	LogLevel       string `help:"What to log: ${enum}." env:"LANDLORD_LOG_LEVEL" enum:"debug, info, warn, error" default:"warn"`
 }
 
 // Run implements the command.
@@ -65,7 +66,7 @@ func (c *devCmd) Run(ctx context.Context, g *Globals) (err error) {
 	}
 	a, err := app.New(ctx, app.Config{
 		Egress:      egress,
-		DatabaseURL: server.AppURL(embeddedpg.Database), Keys: keys, Listen: c.Listen, PrivateListen: c.PrivateListen,
+		DatabaseURL: server.AppURL(embeddedpg.Database), Keys: keys, Listen: c.Listen, PrivateListen: c.PrivateListen, ExtAuthzListen: c.ExtAuthzListen,
 		// The gateways of a developer's machine are on it.
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		Version:        release(), Logger: log,
@@ -82,8 +83,8 @@ func (c *devCmd) Run(ctx context.Context, g *Globals) (err error) {
 		case <-ctx.Done():
 		}
 	}()
-	err = a.Run(ctx, func(public, private net.Addr) {
-		if err := c.world(ctx, g, a, server.DataDir(), public, private, began); err != nil {
+	err = a.Run(ctx, func(at app.Addresses) {
+		if err := c.world(ctx, g, a, server.DataDir(), at.Public, at.Private, began); err != nil {
 			cancel(err)
 		}
 	})

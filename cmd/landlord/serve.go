@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -20,6 +19,7 @@ import (
 type serverFlags struct {
 	Listen          string        `help:"Public address: REST API and reference." env:"LANDLORD_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDR"`
 	PrivateListen   string        `help:"Private address: gateways, metrics, health, pprof. Keep it from strangers: it asks for no credential." env:"LANDLORD_PRIVATE_LISTEN" default:"127.0.0.1:8081" placeholder:"ADDR"`
+	ExtAuthzListen  string        `help:"Private address for Envoy's ext_authz, gRPC; without it there is none. Keep it from strangers as well." env:"LANDLORD_EXT_AUTHZ_LISTEN" placeholder:"ADDR"`
 	KeyBrand        string        `help:"First part of the API keys that are made: BRAND_live_…" env:"LANDLORD_KEY_BRAND" default:"ll" placeholder:"BRAND"`
 	TrustedProxies  []string      `help:"Addresses or CIDRs whose X-Forwarded-For is believed." env:"LANDLORD_TRUSTED_PROXIES" placeholder:"CIDR"`
 	LogFormat       string        `help:"How to log: ${enum}." env:"LANDLORD_LOG_FORMAT" enum:"json, text" default:"json"`
@@ -42,7 +42,7 @@ func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL 
 	cfg := app.Config{
 		DatabaseURL: databaseURL, MaxConns: f.MaxConns,
 		RedisURL: f.RedisURL, RedisTimeout: f.RedisTimeout,
-		Listen: f.Listen, PrivateListen: f.PrivateListen,
+		Listen: f.Listen, PrivateListen: f.PrivateListen, ExtAuthzListen: f.ExtAuthzListen,
 		Keys: keys, KeyBrand: f.KeyBrand,
 		TokenLimits: operator.Limits{DefaultTTL: time.Duration(f.TokenTTL), MaxTTL: time.Duration(f.TokenMaxTTL)},
 		Version:     release(), Logger: log, ShutdownTimeout: f.ShutdownTimeout,
@@ -105,8 +105,12 @@ func (c *serveCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	return a.Run(ctx, func(public, private net.Addr) {
-		g.done("landlord serves on http://%s (public) and http://%s (private)", public, private)
+	return a.Run(ctx, func(at app.Addresses) {
+		envoy := ""
+		if at.ExtAuthz != nil {
+			envoy = fmt.Sprintf(", and Envoy's ext_authz on %s", at.ExtAuthz)
+		}
+		g.done("landlord serves on http://%s (public) and http://%s (private)%s", at.Public, at.Private, envoy)
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"slices"
@@ -372,31 +371,29 @@ func (a *App) Start(ctx context.Context) error {
 // counted in memory.
 const flushTimeout = 5 * time.Second
 
-// Run starts the replica, serves both listeners until ctx ends, and stops in
-// order. ready, if not nil, is called with the addresses once both listen.
-func (a *App) Run(ctx context.Context, ready func(public, private net.Addr)) error {
+// Run starts the replica, serves its listeners until ctx ends, and stops in
+// order. ready, if not nil, is called with the addresses once all listen.
+func (a *App) Run(ctx context.Context, ready func(Addresses)) error {
 	defer a.Close(context.WithoutCancel(ctx))
 	if err := a.Start(ctx); err != nil {
 		return err
 	}
-	pub, err := a.listen(ctx, a.cfg.Listen, a.public)
+	failed := make(chan error, 3)
+	all, at, err := a.listenAll(ctx, failed)
 	if err != nil {
 		return err
 	}
-	priv, err := a.listen(ctx, a.cfg.PrivateListen, a.private)
-	if err != nil {
-		_ = pub.server.Close()
-		return err
+	serving := []any{"public", at.Public.String(), "private", at.Private.String(), "version", a.cfg.Version}
+	if at.ExtAuthz != nil {
+		serving = append(serving, "ext_authz", at.ExtAuthz.String())
 	}
-	a.log.Info("serving", "public", pub.addr.String(), "private", priv.addr.String(), "version", a.cfg.Version)
+	a.log.Info("serving", serving...)
 	if ready != nil {
-		ready(pub.addr, priv.addr)
+		ready(at)
 	}
 	select {
 	case <-ctx.Done():
-		err = nil
-	case err = <-pub.failed:
-	case err = <-priv.failed:
+	case err = <-failed:
 	}
 	a.log.Info("stopping")
 	a.events.Release() // requests that wait for events end now
@@ -407,46 +404,10 @@ func (a *App) Run(ctx context.Context, ready func(public, private net.Addr)) err
 	sending.Go(func() { a.deliveries.Stop(stop) })
 	defer sending.Wait()
 	// The public side first: gateways keep asking until nobody sends them anything.
-	return errors.Join(err, pub.stop(stop), priv.stop(stop))
-}
-
-type listener struct {
-	server *http.Server
-	addr   net.Addr
-	failed chan error
-}
-
-// stop lets open requests end within ctx, and cuts those that do not.
-func (l *listener) stop(ctx context.Context) error {
-	err := l.server.Shutdown(ctx)
-	if err != nil {
-		_ = l.server.Close() // ends their contexts too
-		return fmt.Errorf("requests on %s were cut off: %w", l.addr, err)
+	for _, l := range all {
+		err = errors.Join(err, l.stop(stop))
 	}
-	return nil
-}
-
-func (a *App) listen(ctx context.Context, addr string, h http.Handler) (*listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", addr, err)
-	}
-	s := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       60 * time.Second,
-		WriteTimeout:      2 * time.Minute, // a client that does not read; pprof takes its time
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
-	}
-	out := &listener{server: s, addr: l.Addr(), failed: make(chan error, 1)}
-	go func() { // ends with Shutdown or Close of the server, which Run calls
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			out.failed <- fmt.Errorf("serve %s: %w", addr, err)
-		}
-	}()
-	return out, nil
+	return err
 }
 
 // Close stops what Start began, flushes and closes the pool. It is safe to call

@@ -20,6 +20,9 @@ type Config struct {
 	Listen        string // public: API, console, portal
 	PrivateListen string // private: gateways, metrics, health, pprof
 
+	// ExtAuthzListen is private too, for Envoy's ext_authz over gRPC; "" is nowhere.
+	ExtAuthzListen string
+
 	// RedisURL is where replicas share rate limits (ratelimit.SharedConfig.URL says its forms); "" leaves each replica
 	// its own. RedisTimeout is the longest a decision waits for it; 0 is ratelimit.DefaultTimeout.
 	RedisURL     string

@@ -22,9 +22,9 @@ import (
 // served is a replica on listeners of its own, as landlord serve makes them: the
 // bounds of its HTTP server are part of what is tested.
 type served struct {
-	public, private string // addresses
-	owner           string
-	stop            func() error
+	public, private, extAuthz string // addresses
+	owner                     string
+	stop                      func() error
 }
 
 func serve(t *testing.T, cfg app.Config) *served {
@@ -42,8 +42,11 @@ func serve(t *testing.T, cfg app.Config) *served {
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- a.Run(ctx, func(public, private net.Addr) {
-			s.public, s.private = public.String(), private.String()
+		ended <- a.Run(ctx, func(at app.Addresses) {
+			s.public, s.private = at.Public.String(), at.Private.String()
+			if at.ExtAuthz != nil {
+				s.extAuthz = at.ExtAuthz.String()
+			}
 			close(ready)
 		})
 	}()

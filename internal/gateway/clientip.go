@@ -16,7 +16,28 @@ func clientIP(peer string, forwarded []string, trusted []netip.Prefix) netip.Add
 	if !ok || !contains(trusted, ip) {
 		return netip.Addr{}
 	}
-	found := netip.Addr{}
+	return walk(netip.Addr{}, forwarded, trusted)
+}
+
+// envoyClient finds the client of an Envoy, which tells who is connected to it
+// beside X-Forwarded-For. That one need not be in the header: whether Envoy appends
+// it is a matter of its configuration (use_remote_address). So the header counts
+// only when he is a trusted proxy himself.
+func envoyClient(peer netip.Addr, source string, forwarded []string, trusted []netip.Prefix) netip.Addr {
+	if !contains(trusted, normal(peer)) {
+		return netip.Addr{}
+	}
+	ip, ok := parseHop(source)
+	if !ok || !contains(trusted, ip) {
+		return ip
+	}
+	return walk(ip, forwarded, trusted)
+}
+
+// walk reads X-Forwarded-For, which a trusted proxy sent. Without any, the
+// answer is who is nearest.
+func walk(nearest netip.Addr, forwarded []string, trusted []netip.Prefix) netip.Addr {
+	found := nearest
 	for _, rest := range slices.Backward(forwarded) {
 		more := true
 		for more {

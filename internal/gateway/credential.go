@@ -20,10 +20,7 @@ func credential(auth, key []string) (token string, problem credentialProblem) {
 		return "", ambiguous
 	}
 	if len(auth) == 1 {
-		scheme, rest, _ := strings.Cut(auth[0], " ")
-		if strings.EqualFold(scheme, "Bearer") {
-			token = strings.Trim(rest, " \t")
-		}
+		token = bearerOf(auth[0])
 	}
 	if len(key) == 1 {
 		switch k := strings.Trim(key[0], " \t"); {
@@ -37,4 +34,13 @@ func credential(auth, key []string) (token string, problem credentialProblem) {
 		return "", noCredential
 	}
 	return token, noProblem
+}
+
+// bearerOf returns the token of an Authorization header, "" for another scheme.
+func bearerOf(auth string) string {
+	scheme, rest, _ := strings.Cut(auth, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.Trim(rest, " \t")
 }

@@ -6,12 +6,13 @@
 //	                │ yes + identity headers ◀────┘
 //	                └──▶ backend
 //
-// It is on the private listener. Who reaches that listener is trusted: it says
-// where the client is and what the route needs. A decision is made once (decide)
+// It is on private listeners. Who reaches them is trusted: he says where the
+// client is and what the route needs. A decision is made once (decide)
 // and told in the dialect of the gateway that asks:
 //
 //	Nginx         auth_request: 204, 401 or 403, and headers for nginx to work with
 //	ForwardAuth   Caddy's forward_auth, Traefik's forwardAuth: the client's own answer
+//	ExtAuthz      Envoy's ext_authz over gRPC, on a listener of its own
 //
 // # Invariants
 //

@@ -1,8 +1,6 @@
 package gateway
 
-import (
-	"net/http"
-)
+import "net/http"
 
 // ForwardAuth answers gateways that pass on whatever is not 2xx to the client as
 // it is: Caddy's forward_auth and Traefik's forwardAuth. So the answer that turns
@@ -14,22 +12,16 @@ func (g *Gateway) ForwardAuth() http.Handler {
 		began := g.cfg.Now()
 		d := g.ask(r, xForwardedMethod)
 		h := newHeaders(w.Header())
-		h.verdict(&d)
+		d.forClient(h.set)
 		if d.status == http.StatusNoContent {
 			h.identity(&d)
 			w.WriteHeader(d.status)
 		} else {
-			h.h["Content-Type"] = problemType
-			h.h["Cache-Control"] = noStore
+			h.set(typeName, problemType)
+			h.set(cacheName, noStore)
 			w.WriteHeader(d.status)
 			_, _ = w.Write(d.problem())
 		}
 		g.observe("forward-auth", &d, began)
 	})
 }
-
-// Shared by all answers; nobody changes them.
-var (
-	problemType = []string{"application/problem+json"}
-	noStore     = []string{"no-store"}
-)

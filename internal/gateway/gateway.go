@@ -33,9 +33,9 @@ type Config struct {
 // Gateway is the face for API gateways.
 type Gateway struct {
 	cfg    Config
-	routes routes
+	routes *routes
 
-	missing, wrong, twice []string // values of WWW-Authenticate
+	missing, wrong, twice string // values of WWW-Authenticate
 
 	misconfigured, unavailable complaint
 }
@@ -53,10 +53,10 @@ func New(c Config) *Gateway {
 	}
 	realm := "Bearer realm=" + strconv.Quote(c.Realm)
 	return &Gateway{
-		cfg: c, routes: routes{known: map[string]routed{}},
-		missing: []string{realm},
-		wrong:   []string{realm + `, error="invalid_token"`},
-		twice:   []string{realm + `, error="invalid_request", error_description="Send one key, once."`},
+		cfg: c, routes: newRoutes(),
+		missing: realm,
+		wrong:   realm + `, error="invalid_token"`,
+		twice:   realm + `, error="invalid_request", error_description="Send one key, once."`,
 	}
 }
 
@@ -81,7 +81,7 @@ type question struct {
 type decision struct {
 	status     int    // what the client should get when it is turned away; 204 lets it pass
 	outcome    string // for the gateway's log
-	challenge  []string
+	challenge  string
 	known      bool // v says whose key it is
 	v          apikey.Verification
 	retryAfter int64 // seconds; 0 is none
@@ -131,7 +131,7 @@ func (g *Gateway) decide(ctx context.Context, q *question) decision {
 	case v.Outcome == apikey.RateLimited:
 		d.retryAfter = d.limitsRetryAfter()
 	case v.Outcome == apikey.InsufficientScope:
-		d.challenge = []string{g.missing[0] + `, error="insufficient_scope", scope="` + strings.Join(n.scopes, " ") + `"`}
+		d.challenge = g.missing + `, error="insufficient_scope", scope="` + strings.Join(n.scopes, " ") + `"`
 	}
 	return d
 }

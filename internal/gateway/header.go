@@ -3,40 +3,49 @@ package gateway
 import (
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/landlordhq/landlord/internal/ratelimit"
 )
 
-// The headers of a question and an answer, as net/http spells them.
+// The headers of a question, as net/http spells them.
 const (
 	authorization    = "Authorization"
 	xAPIKey          = "X-Api-Key"
 	xForwardedFor    = "X-Forwarded-For"
 	xForwardedMethod = "X-Forwarded-Method"
 	xOriginalMethod  = "X-Original-Method"
+)
 
-	headerTenantID    = "X-Landlord-Tenant-Id"
-	headerTenantSlug  = "X-Landlord-Tenant-Slug"
-	headerKeyID       = "X-Landlord-Key-Id"
-	headerProjectID   = "X-Landlord-Project-Id"
-	headerEnvironment = "X-Landlord-Environment"
-	headerScopes      = "X-Landlord-Scopes"
-	headerReadOnly    = "X-Landlord-Read-Only"
-	headerOutcome     = "X-Landlord-Outcome"
-	headerAuthStatus  = "X-Auth-Status"
-	headerPolicy      = "Ratelimit-Policy"
-	headerState       = "Ratelimit"
-	headerRetryAfter  = "Retry-After"
-	headerChallenge   = "Www-Authenticate"
+// headerName is a header of an answer, as net/http and as HTTP/2 spell it.
+type headerName struct{ canonical, lower string }
+
+func named(name string) headerName {
+	return headerName{http.CanonicalHeaderKey(name), strings.ToLower(name)}
+}
+
+// identityNames are the headers that tell a backend who a request is from, in
+// the order of identity.
+var identityNames = [...]headerName{
+	named("X-Landlord-Tenant-Id"), named("X-Landlord-Tenant-Slug"), named("X-Landlord-Key-Id"), named("X-Landlord-Project-Id"),
+	named("X-Landlord-Environment"), named("X-Landlord-Scopes"), named("X-Landlord-Read-Only"),
+}
+
+// The other headers of an answer.
+var (
+	outcomeName    = named("X-Landlord-Outcome")
+	authStatusName = named("X-Auth-Status")
+	policyName     = named(ratelimit.PolicyHeader)
+	stateName      = named(ratelimit.StateHeader)
+	retryAfterName = named("Retry-After")
+	challengeName  = named("WWW-Authenticate")
+	typeName       = named("Content-Type")
+	cacheName      = named("Cache-Control")
 )
 
 // nothing is the value of an identity header that has none. An empty value would
 // count as missing for some gateways, and a client's own header would survive.
 const nothing = "-"
-
-// identityNames are the headers that tell a backend who a request is from, in
-// the order of identity.
-var identityNames = [...]string{headerTenantID, headerTenantSlug, headerKeyID, headerProjectID, headerEnvironment, headerScopes, headerReadOnly}
 
 // identity returns the values of the identity headers. Four of them have to be
 // put together, and are pieces of one string: this runs for every request of
@@ -69,6 +78,22 @@ func (d *decision) identity() [len(identityNames)]string {
 	return [...]string{s[:t], d.v.TenantSlug, s[t:k], s[k:p], string(d.v.Environment), s[p:], strconv.FormatBool(d.v.ReadOnly)}
 }
 
+// forClient adds what is meant for the client: how much is left, when to come
+// again and how to authenticate.
+func (d *decision) forClient(add func(name headerName, value string)) {
+	var array [someLimits]ratelimit.Named
+	if limits := d.limits(array[:0]); len(limits) > 0 {
+		add(policyName, ratelimit.Policy(limits...))
+		add(stateName, ratelimit.State(limits...))
+	}
+	if d.retryAfter > 0 {
+		add(retryAfterName, strconv.FormatInt(d.retryAfter, 10))
+	}
+	if d.challenge != "" {
+		add(challengeName, d.challenge)
+	}
+}
+
 // headers sets values that are cut from one slice.
 type headers struct {
 	h      http.Header
@@ -78,10 +103,10 @@ type headers struct {
 // newHeaders makes room for all that an answer may have.
 func newHeaders(h http.Header) headers { return headers{h, make([]string, 0, len(identityNames)+6)} }
 
-func (w *headers) set(name, value string) {
+func (w *headers) set(name headerName, value string) {
 	w.values = append(w.values, value)
 	n := len(w.values)
-	w.h[name] = w.values[n-1 : n : n]
+	w.h[name.canonical] = w.values[n-1 : n : n]
 }
 
 // identity sets the identity headers, and the outcome, for the gateway.
@@ -89,21 +114,5 @@ func (w *headers) identity(d *decision) {
 	for i, v := range d.identity() {
 		w.set(identityNames[i], v)
 	}
-	w.set(headerOutcome, d.outcome)
-}
-
-// verdict sets what is meant for the client: how much is left, when to come again
-// and how to authenticate.
-func (w *headers) verdict(d *decision) {
-	var array [someLimits]ratelimit.Named
-	if limits := d.limits(array[:0]); len(limits) > 0 {
-		w.set(headerPolicy, ratelimit.Policy(limits...))
-		w.set(headerState, ratelimit.State(limits...))
-	}
-	if d.retryAfter > 0 {
-		w.set(headerRetryAfter, strconv.FormatInt(d.retryAfter, 10))
-	}
-	if d.challenge != nil {
-		w.h[headerChallenge] = d.challenge
-	}
+	w.set(outcomeName, d.outcome)
 }

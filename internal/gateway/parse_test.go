@@ -54,6 +54,37 @@ func TestClientIP(t *testing.T) {
 	}
 }
 
+// Who is connected to an Envoy counts before X-Forwarded-For, which need not
+// tell of him.
+func TestEnvoyClient(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		peer, source string
+		xff          []string
+		want         string // "" is unknown
+	}{
+		"connected":                    {"127.0.0.1", "192.0.2.1", nil, "192.0.2.1"},
+		"connected, appended":          {"127.0.0.1", "192.0.2.1", []string{"1.1.1.1,192.0.2.1"}, "192.0.2.1"},
+		"connected, claims":            {"127.0.0.1", "192.0.2.1", []string{"1.1.1.1"}, "192.0.2.1"},
+		"connected, claims a proxy":    {"127.0.0.1", "192.0.2.1", []string{"10.1.1.1"}, "192.0.2.1"},
+		"v4 as v6":                     {"::ffff:127.0.0.1", "::ffff:192.0.2.1", nil, "192.0.2.1"},
+		"through a proxy":              {"127.0.0.1", "10.1.1.1", []string{"1.1.1.1, 192.0.2.1"}, "192.0.2.1"},
+		"through a proxy, appended":    {"127.0.0.1", "10.1.1.1", []string{"192.0.2.1", "10.1.1.1"}, "192.0.2.1"},
+		"a proxy itself":               {"127.0.0.1", "10.1.1.1", nil, "10.1.1.1"},
+		"through a proxy, garbage":     {"127.0.0.1", "10.1.1.1", []string{"192.0.2.1, unknown"}, ""},
+		"no source":                    {"127.0.0.1", "", []string{"192.0.2.1"}, ""},
+		"no address":                   {"127.0.0.1", "front.example", []string{"192.0.2.1"}, ""},
+		"an Envoy that is not trusted": {"192.0.2.9", "192.0.2.1", nil, ""},
+		"no peer":                      {"", "192.0.2.1", nil, ""},
+	} {
+		peer, _ := netip.ParseAddr(tc.peer)
+		want, _ := netip.ParseAddr(tc.want)
+		if got := envoyClient(peer, tc.source, tc.xff, trusted); got != want {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+}
+
 // However the client fills the header, what the last trusted proxy appended wins.
 func FuzzClientIP(f *testing.F) {
 	f.Add("1.1.1.1", "::1")
@@ -64,6 +95,13 @@ func FuzzClientIP(f *testing.F) {
 		for _, xff := range [][]string{{line, forged + ",192.0.2.1"}, {line, forged, "192.0.2.1, 10.0.0.1"}, {forged, "192.0.2.1", " 10.0.0.1 ,10.0.0.2"}} {
 			if got := clientIP("127.0.0.1:1", xff, trusted); got != want {
 				t.Errorf("%q: %v", xff, got)
+			}
+			envoy := netip.MustParseAddr("127.0.0.1")
+			if got := envoyClient(envoy, "10.0.0.3", xff, trusted); got != want {
+				t.Errorf("behind a proxy, %q: %v", xff, got)
+			}
+			if got := envoyClient(envoy, "192.0.2.1", []string{line, forged}, trusted); got != want {
+				t.Errorf("connected, %q: %v", xff, got)
 			}
 		}
 		got := clientIP("127.0.0.1:1", []string{line, forged}, trusted)
@@ -114,7 +152,7 @@ func TestParseNeed(t *testing.T) {
 			product: "p", project: project, environment: apikey.Live, scopes: []string{"x:y"},
 		},
 	} {
-		if got, err := parseNeed(query); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := newRoutes().query(query); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %+v, %v", query, got, err)
 		}
 	}
@@ -122,9 +160,40 @@ func TestParseNeed(t *testing.T) {
 		"scopes=a", "product=", "product=a&product=b", "project=x", "environment=prod", "environment=", "scope=", "scope=a:*", "scope=A",
 		"%zz", "a;b", "scope=a+b", strings.Repeat("scope=a&", 51), "scope=$renders_scope",
 	} {
-		if got, err := parseNeed(query); err == nil {
+		if got, err := newRoutes().query(query); err == nil {
 			t.Errorf("%q: %+v", query, got)
 		}
+	}
+}
+
+func TestParseExtensions(t *testing.T) {
+	t.Parallel()
+	r := newRoutes()
+	for name, tc := range map[string]struct {
+		m    map[string]string
+		want envoyRoute
+	}{
+		"none":                                  {nil, envoyRoute{}},
+		"all":                                   {map[string]string{"product": "p", "scope": "a:b c:d", "environment": "live", "keep_key": "true", "errors": "grpc"}, envoyRoute{need: need{product: "p", environment: apikey.Live, scopes: []string{"a:b", "c:d"}}, keepKey: true, grpcErrors: true}},
+		"the key stays":                         {map[string]string{"keep_key": "false"}, envoyRoute{}},
+		"a value that looks like the next name": {map[string]string{"product": "a\x00scope\x00b"}, envoyRoute{need: need{product: "a\x00scope\x00b"}}},
+		"which is there":                        {map[string]string{"product": "a", "scope": "b"}, envoyRoute{need: need{product: "a", scopes: []string{"b"}}}},
+	} {
+		for range 2 { // read, and remembered
+			if got, err := r.extensions(tc.m); err != nil || !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("%s: %+v, %v", name, got, err)
+			}
+		}
+	}
+	for _, m := range []map[string]string{
+		{"scopes": "a"}, {"scope": ""}, {"scope": "a  b"}, {"scope": "a,b"}, {"product": ""}, {"keep_key": ""}, {"errors": ""}, {"errors": "http"}, {"environment": "prod"}, {"": ""},
+	} {
+		if got, err := r.extensions(m); err == nil {
+			t.Errorf("%v: %+v", m, got)
+		}
+	}
+	if len(r.known) != 15 {
+		t.Errorf("%d are remembered", len(r.known))
 	}
 }
 
@@ -132,7 +201,7 @@ func FuzzParseNeed(f *testing.F) {
 	f.Add("product=p&scope=a:b&environment=live")
 	f.Add("&&;=%")
 	f.Fuzz(func(t *testing.T, query string) {
-		n, err := parseNeed(query)
+		n, err := newRoutes().query(query)
 		if err != nil {
 			return
 		}
@@ -145,7 +214,7 @@ func FuzzParseNeed(f *testing.F) {
 
 func TestRoutes_areBounded(t *testing.T) {
 	t.Parallel()
-	r := routes{known: map[string]routed{}}
+	r := newRoutes()
 	for i := range maxRoutes + 10 {
 		if n, err := r.query("product=" + strings.Repeat("a", i+1)); err != nil || len(n.product) != i+1 {
 			t.Fatal(n, err)

@@ -19,6 +19,13 @@ type problem struct {
 	Violated []string `json:"violated-policies,omitempty"`
 }
 
+// A problem's Content-Type, and its Cache-Control: the same question may be
+// answered otherwise in a moment.
+const (
+	problemType = "application/problem+json"
+	noStore     = "no-store"
+)
+
 // quotaExceeded is the type that draft-ietf-httpapi-ratelimit-headers registers,
 // with the member violated-policies.
 const quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"

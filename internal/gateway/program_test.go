@@ -69,7 +69,7 @@ func built(t *testing.T, name, module string) string {
 // what is to be replaced, and by what, in turns.
 func example(t *testing.T, name string, change ...string) string {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("..", "..", "examples", "gateway", filepath.FromSlash(name)))
+	raw, err := os.ReadFile(filepath.Join("..", "..", "deploy", "gateway", filepath.FromSlash(name)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,16 +1,19 @@
 package gateway
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/landlordhq/landlord/internal/apikey"
 	"github.com/landlordhq/landlord/internal/id"
 )
 
-// need is what the gateway's configuration says that a route needs, as query
-// parameters of the subrequest's URL.
+// need is what the gateway's configuration says that a route needs: as query
+// parameters of the URL that is asked, or as context_extensions of an Envoy.
 type need struct {
 	product     string
 	project     id.Project
@@ -18,48 +21,123 @@ type need struct {
 	scopes      []string
 }
 
-// maxRoutes bounds what is remembered; the URLs come from configuration files, so
-// there are few.
+// envoyRoute is what the configuration of an Envoy says of a route.
+type envoyRoute struct {
+	need
+	keepKey    bool // the backend gets the key too
+	grpcErrors bool // what can't be decided is an error of the call
+}
+
+// maxRoutes bounds what is remembered; what is asked for comes from configuration
+// files, so there is little.
 const maxRoutes = 1024
 
-// routes remembers how query strings were understood.
+// maxExtensions bounds what an Envoy's route may say.
+const maxExtensions = 16
+
+// repeats are the parameters of which there may be several.
+var repeats = map[string]bool{"scope": true}
+
+// routes remembers how routes were understood.
 type routes struct {
 	mu    sync.RWMutex
 	known map[string]routed
 }
 
 type routed struct {
-	need need
-	err  error
+	route envoyRoute
+	err   error
 }
 
+func newRoutes() *routes { return &routes{known: map[string]routed{}} }
+
+// query reads what a URL's query string says.
 func (r *routes) query(query string) (need, error) {
 	r.mu.RLock()
 	known, ok := r.known[query]
 	r.mu.RUnlock()
 	if ok {
-		return known.need, known.err
+		return known.route.need, known.err
 	}
-	n, err := parseNeed(query)
+	var n need
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		err = fmt.Errorf("query string: %w", err)
+	} else {
+		n, err = parseNeed(values)
+	}
+	r.remember(query, routed{envoyRoute{need: n}, err})
+	return n, err
+}
+
+// extensions reads the context_extensions of an Envoy's route.
+func (r *routes) extensions(m map[string]string) (envoyRoute, error) {
+	if len(m) > maxExtensions {
+		return envoyRoute{}, fmt.Errorf("more than %d context_extensions", maxExtensions)
+	}
+	var names [maxExtensions]string
+	n := 0
+	for name := range m {
+		names[n] = name
+		n++
+	}
+	slices.Sort(names[:n])
+	var array [512]byte
+	key := append(array[:0], 0) // no query string begins with that
+	for _, name := range names[:n] {
+		key = binary.AppendUvarint(key, uint64(len(name)))
+		key = append(key, name...)
+		key = binary.AppendUvarint(key, uint64(len(m[name])))
+		key = append(key, m[name]...)
+	}
+	r.mu.RLock()
+	known, ok := r.known[string(key)]
+	r.mu.RUnlock()
+	if !ok {
+		known.route, known.err = parseExtensions(m)
+		r.remember(string(key), known)
+	}
+	return known.route, known.err
+}
+
+func (r *routes) remember(key string, known routed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.known) < maxRoutes {
-		r.known[query] = routed{n, err}
+		r.known[key] = known
 	}
-	return n, err
+}
+
+// parseExtensions reads what parseNeed does, of which several stand in one value
+// with spaces between them, and what concerns Envoy alone.
+func parseExtensions(m map[string]string) (e envoyRoute, err error) {
+	values := url.Values{}
+	for name, v := range m {
+		switch {
+		case name == "keep_key":
+			if e.keepKey = v == "true"; !e.keepKey && v != "false" {
+				return e, fmt.Errorf("%q is neither true nor false", name)
+			}
+		case name == "errors":
+			if e.grpcErrors = v == "grpc"; !e.grpcErrors {
+				return e, fmt.Errorf("%q is not grpc", name)
+			}
+		case repeats[name] && v != "":
+			values[name] = strings.Split(v, " ")
+		default:
+			values[name] = []string{v}
+		}
+	}
+	e.need, err = parseNeed(values)
+	return e, err
 }
 
 // parseNeed reads product, project, environment and any number of scope
 // parameters. It refuses what it does not know: a misspelt "scopes" must not open
 // the route.
-func parseNeed(query string) (need, error) {
-	var n need
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return n, fmt.Errorf("query string: %w", err)
-	}
+func parseNeed(values url.Values) (n need, err error) {
 	for name, v := range values {
-		if name != "scope" && len(v) > 1 {
+		if !repeats[name] && len(v) > 1 {
 			return n, fmt.Errorf("parameter %q is given %d times", name, len(v))
 		}
 		switch name {

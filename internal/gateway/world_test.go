@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -30,15 +31,18 @@ type world struct {
 	verifier *apikey.Verifier
 	keys     *apikey.Service
 	fresh    atomic.Bool
+	stopped  atomic.Pointer[time.Time]
 	gateway  *gateway.Gateway
 
 	tenant  id.Tenant
 	project id.Project
+
+	held, release chan struct{} // a verification of the key "held" waits between the two
 }
 
 func newWorld(t testing.TB, change ...func(*gateway.Config)) *world {
 	t.Helper()
-	w := &world{t: t, tenant: id.New[id.Tenant](), project: id.New[id.Project]()}
+	w := &world{t: t, tenant: id.New[id.Tenant](), project: id.New[id.Project](), held: make(chan struct{}), release: make(chan struct{})}
 	var err error
 	if w.db, err = pg.Open(t.Context(), pg.Config{URL: pgtest.CloneURLs(t).App}); err != nil {
 		t.Fatal(err)
@@ -55,7 +59,17 @@ func newWorld(t testing.TB, change ...func(*gateway.Config)) *world {
 	w.fresh.Store(true)
 	w.verifier = apikey.NewVerifier(w.db, ring, apikey.VerifierConfig{
 		Fresh: w.fresh.Load,
+		Now: func() time.Time {
+			if at := w.stopped.Load(); at != nil {
+				return *at
+			}
+			return time.Now()
+		},
 		UsageLimit: func(_ context.Context, v *apikey.Verification, _ int64) (bool, error) {
+			if v.KeyName == "held" {
+				w.held <- struct{}{}
+				<-w.release
+			}
 			return v.KeyName != "used up", nil
 		},
 	})
@@ -74,6 +88,12 @@ func newWorld(t testing.TB, change ...func(*gateway.Config)) *world {
 	w.exec(`INSERT INTO tenant_projects (id, tenant_id, name, slug) VALUES ($2, $1, 'Project', 'project')`, w.tenant, w.project)
 	w.exec(`INSERT INTO tenant_products (tenant_id, product) VALUES ($1, 'render')`, w.tenant)
 	return w
+}
+
+// stopClock lets no time pass for verifications.
+func (w *world) stopClock() {
+	now := time.Now()
+	w.stopped.Store(&now)
 }
 
 func (w *world) exec(sql string, args ...any) {
