@@ -4,40 +4,51 @@ import (
 	"context"
 	"iter"
 	"net/http"
+	"net/url"
 	"time"
 )
 
 // APIKey is a tenant's API key, without its token.
 type APIKey struct {
-	ID            string         `json:"id"`
-	TenantID      string         `json:"tenant_id"`
-	ProjectID     string         `json:"project_id"`  // "" is every project of the tenant
-	Product       string         `json:"product"`     // "" is every product the tenant is entitled to
-	Environment   string         `json:"environment"` // live or test
-	Name          string         `json:"name"`
-	Description   string         `json:"description"`
-	Prefix        string         `json:"prefix"` // how the token begins, and
-	Last4         string         `json:"last4"`  // how it ends
-	Scopes        []string       `json:"scopes"`
-	AllowedIPs    []string       `json:"allowed_ips"`    // none is from everywhere
-	RateLimitRPM  int            `json:"rate_limit_rpm"` // requests a minute
-	IsActive      bool           `json:"is_active"`
-	State         string         `json:"state"`      // active, disabled, expired or revoked; now
-	ExpiresAt     *time.Time     `json:"expires_at"` // nil is never
-	RevokedAt     *time.Time     `json:"revoked_at"`
-	RevokedReason string         `json:"revoked_reason"`
-	RotatedFrom   string         `json:"rotated_from"`  // the key that this one replaced
-	RotatedTo     string         `json:"rotated_to"`    // the key that replaced this one
-	GraceEndsAt   *time.Time     `json:"grace_ends_at"` // with RotatedTo: until when this one works
-	LastUsedAt    *time.Time     `json:"last_used_at"`  // up to a second late, like the next two
-	LastUsedIP    *string        `json:"last_used_ip"`
-	UsageCount    int64          `json:"usage_count"` // verifications that answered VALID
-	Metadata      map[string]any `json:"metadata"`
-	CreatedBy     string         `json:"created_by"` // type and id: "user:operator_…"
-	CreatedAt     time.Time      `json:"created_at"`
-	UpdatedAt     time.Time      `json:"updated_at"`
+	ID             string         `json:"id"`
+	TenantID       string         `json:"tenant_id"`
+	ProjectID      string         `json:"project_id"`  // "" is every project of the tenant
+	Product        string         `json:"product"`     // "" is every product the tenant is entitled to
+	Environment    string         `json:"environment"` // live or test
+	Name           string         `json:"name"`
+	Description    string         `json:"description"`
+	Prefix         string         `json:"prefix"` // how the token begins, and
+	Last4          string         `json:"last4"`  // how it ends
+	Scopes         []string       `json:"scopes"`
+	AllowedIPs     []string       `json:"allowed_ips"`    // none is from everywhere
+	RateLimitRPM   int            `json:"rate_limit_rpm"` // requests a minute
+	IsActive       bool           `json:"is_active"`
+	DisabledAt     *time.Time     `json:"disabled_at"` // nil while it is on
+	DisabledReason string         `json:"disabled_reason"`
+	State          string         `json:"state"`      // active, disabled, expired or revoked; now
+	ExpiresAt      *time.Time     `json:"expires_at"` // nil is never
+	RevokedAt      *time.Time     `json:"revoked_at"`
+	RevokedReason  string         `json:"revoked_reason"`
+	RotatedFrom    string         `json:"rotated_from"`  // the key that this one replaced
+	RotatedTo      string         `json:"rotated_to"`    // the key that replaced this one
+	GraceEndsAt    *time.Time     `json:"grace_ends_at"` // with RotatedTo: until when this one works
+	LastUsedAt     *time.Time     `json:"last_used_at"`  // up to a second late, like the next two
+	LastUsedIP     *string        `json:"last_used_ip"`
+	UsageCount     int64          `json:"usage_count"` // verifications that answered VALID
+	Metadata       map[string]any `json:"metadata"`
+	CreatedBy      string         `json:"created_by"` // type and id: "user:operator_…"
+	CreatedAt      time.Time      `json:"created_at"`
+	UpdatedAt      time.Time      `json:"updated_at"`
 
 	ETag string `json:"-"` // version, for IfMatch; empty in lists
+}
+
+// TenantAPIKey is a key with the names of its tenant.
+type TenantAPIKey struct {
+	APIKey
+
+	TenantSlug string `json:"tenant_slug"`
+	TenantName string `json:"tenant_name"`
 }
 
 // IssuedAPIKey is a new key with its token.
@@ -85,7 +96,8 @@ type RotateAPIKey struct {
 type APIKeyFilter struct {
 	Environment    string
 	Product        string
-	ProjectID      string
+	ProjectID      string // not in Search
+	CreatedBy      string // type and id: "user:operator_…"
 	State          string // active, disabled, expired or revoked
 	Prefix         string // the token begins so
 	Last4          string // the token ends so
@@ -154,17 +166,36 @@ func (s *APIKeys) Get(ctx context.Context, tenant, id string) (*APIKey, error) {
 
 // List returns a page of a tenant's keys, newest first.
 func (s *APIKeys) List(ctx context.Context, tenant string, f APIKeyFilter) (*Page[APIKey], error) {
+	p := &Page[APIKey]{}
+	return result(p, s.c.do(ctx, request{method: http.MethodGet, path: keysPath(tenant), query: f.values(), out: p}))
+}
+
+func (f APIKeyFilter) values() url.Values {
 	q := f.query()
 	for name, v := range map[string]string{
 		"environment": f.Environment, "product": f.Product, "project_id": f.ProjectID, "state": f.State, "prefix": f.Prefix, "last4": f.Last4,
+		"created_by": f.CreatedBy,
 	} {
 		set(q, name, v)
 	}
 	if !f.ExpiringBefore.IsZero() {
 		q.Set("expiring_before", f.ExpiringBefore.UTC().Format(time.RFC3339Nano))
 	}
-	p := &Page[APIKey]{}
-	return result(p, s.c.do(ctx, request{method: http.MethodGet, path: keysPath(tenant), query: q, out: p}))
+	return q
+}
+
+// Search returns a page of keys of all tenants that the caller reaches, newest first.
+func (s *APIKeys) Search(ctx context.Context, f APIKeyFilter) (*Page[TenantAPIKey], error) {
+	p := &Page[TenantAPIKey]{}
+	return result(p, s.c.do(ctx, request{method: http.MethodGet, path: path("api-keys"), query: f.values(), out: p}))
+}
+
+// SearchAll walks all pages of Search.
+func (s *APIKeys) SearchAll(ctx context.Context, f APIKeyFilter) iter.Seq2[TenantAPIKey, error] {
+	return all(ctx, f.Cursor, func(ctx context.Context, cursor string) (*Page[TenantAPIKey], error) {
+		f.Cursor = cursor
+		return s.Search(ctx, f)
+	})
 }
 
 // All walks all pages of List.
@@ -183,6 +214,16 @@ func (s *APIKeys) Update(ctx context.Context, tenant, id string, in UpdateAPIKey
 // Revoke ends a key for good, on every replica within a second.
 func (s *APIKeys) Revoke(ctx context.Context, tenant, id, why string) (*APIKey, error) {
 	return s.call(ctx, http.MethodPost, keysPath(tenant, id, "revoke"), reason{why}, "")
+}
+
+// Disable stops a key until it is enabled again, on every replica within a second.
+func (s *APIKeys) Disable(ctx context.Context, tenant, id, why string) (*APIKey, error) {
+	return s.call(ctx, http.MethodPost, keysPath(tenant, id, "disable"), reason{why}, "")
+}
+
+// Enable lets a disabled key work again.
+func (s *APIKeys) Enable(ctx context.Context, tenant, id, why string) (*APIKey, error) {
+	return s.call(ctx, http.MethodPost, keysPath(tenant, id, "enable"), reason{why}, "")
 }
 
 // Rotate replaces a key by a new one with the same settings and returns that one

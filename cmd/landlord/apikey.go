@@ -12,14 +12,17 @@ import (
 
 // keysCmd is the command group of tenants' API keys.
 type keysCmd struct {
-	Create keyCreateCmd `cmd:"" help:"Issue a key; the token is printed once." aliases:"issue"`
-	List   keyListCmd   `cmd:"" help:"List a tenant's keys, newest first." aliases:"ls"`
-	Get    keyGetCmd    `cmd:"" help:"Show a key, without its token."`
-	Update keyUpdateCmd `cmd:"" help:"Change a key."`
-	Rotate keyRotateCmd `cmd:"" help:"Replace a key by a new one with the same settings."`
-	Revoke keyRevokeCmd `cmd:"" help:"End a key for good."`
-	Verify keyVerifyCmd `cmd:"" help:"Ask whether a token may do something; fails unless it is VALID."`
-	Policy keyPolicyCmd `cmd:"" help:"What a tenant demands of its keys and of those below it."`
+	Create  keyCreateCmd  `cmd:"" help:"Issue a key; the token is printed once." aliases:"issue"`
+	List    keyListCmd    `cmd:"" help:"List a tenant's keys, newest first." aliases:"ls"`
+	Get     keyGetCmd     `cmd:"" help:"Show a key, without its token."`
+	Update  keyUpdateCmd  `cmd:"" help:"Change a key."`
+	Search  keySearchCmd  `cmd:"" help:"Find keys of all tenants, newest first."`
+	Disable keyDisableCmd `cmd:"" help:"Stop a key until it is enabled again."`
+	Enable  keyEnableCmd  `cmd:"" help:"Let a disabled key work again."`
+	Rotate  keyRotateCmd  `cmd:"" help:"Replace a key by a new one with the same settings."`
+	Revoke  keyRevokeCmd  `cmd:"" help:"End a key for good."`
+	Verify  keyVerifyCmd  `cmd:"" help:"Ask whether a token may do something; fails unless it is VALID."`
+	Policy  keyPolicyCmd  `cmd:"" help:"What a tenant demands of its keys and of those below it."`
 }
 
 func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {
@@ -38,6 +41,8 @@ func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {
 		{"environment", k.Environment},
 		{"token is", shown},
 		{"state", k.State},
+		{"disabled", k.DisabledAt},
+		{"why", k.DisabledReason},
 		{"scopes", k.Scopes},
 		{"addresses", ips},
 		{"requests/min", k.RateLimitRPM},
@@ -104,17 +109,33 @@ func (t ttl) from(at time.Time) *time.Time {
 	return &end
 }
 
+// keyFlags choose keys of a list.
+type keyFlags struct {
+	Env       string `help:"Only of this environment: live or test." placeholder:"ENV"`
+	Product   string `help:"Only those confined to this product." placeholder:"NAME"`
+	State     string `help:"Only those that are active, disabled, expired or revoked now." placeholder:"STATE"`
+	Prefix    string `help:"Only those whose token begins so." placeholder:"TEXT"`
+	Last4     string `name:"last4" help:"Only those whose token ends so." placeholder:"TEXT"`
+	CreatedBy string `help:"Only those that this one issued: type and id." placeholder:"TYPE:ID"`
+	Expiring  *ttl   `help:"Only those that end within this time, such as 30d." placeholder:"DURATION"`
+}
+
+func (f keyFlags) filter(page client.ListOptions) client.APIKeyFilter {
+	out := client.APIKeyFilter{
+		Environment: f.Env, Product: f.Product, State: f.State, Prefix: f.Prefix, Last4: f.Last4, CreatedBy: f.CreatedBy, ListOptions: page,
+	}
+	if f.Expiring != nil {
+		out.ExpiringBefore = *f.Expiring.from(time.Now())
+	}
+	return out
+}
+
 type keyListCmd struct {
 	tenantArg
 	listFlags
+	keyFlags
 
-	Env      string `help:"Only of this environment: live or test." placeholder:"ENV"`
-	Product  string `help:"Only those confined to this product." placeholder:"NAME"`
-	Project  string `help:"Only those confined to this project." placeholder:"ID"`
-	State    string `help:"Only those that are active, disabled, expired or revoked now." placeholder:"STATE"`
-	Prefix   string `help:"Only those whose token begins so." placeholder:"TEXT"`
-	Last4    string `name:"last4" help:"Only those whose token ends so." placeholder:"TEXT"`
-	Expiring *ttl   `help:"Only those that end within this time, such as 30d." placeholder:"DURATION"`
+	Project string `help:"Only those confined to this project." placeholder:"ID"`
 }
 
 // Run implements the command.
@@ -123,22 +144,42 @@ func (c *keyListCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	f := client.APIKeyFilter{
-		Environment: c.Env, Product: c.Product, ProjectID: c.Project, State: c.State, Prefix: c.Prefix, Last4: c.Last4, ListOptions: c.options(),
-	}
-	if c.Expiring != nil {
-		f.ExpiringBefore = *c.Expiring.from(time.Now())
-	}
+	f := c.filter(c.options())
+	f.ProjectID = c.Project
 	p, err := api.APIKeys.List(ctx, c.Tenant, f)
 	if err != nil {
 		return err
 	}
 	return table(g, p, []string{"ID", "NAME", "TOKEN", "ENV", "STATE", "SCOPES", "EXPIRES", "LAST USED"}, func(k client.APIKey) []any {
-		ends := k.ExpiresAt
-		if k.GraceEndsAt != nil && (ends == nil || k.GraceEndsAt.Before(*ends)) {
-			ends = k.GraceEndsAt
-		}
-		return []any{k.ID, k.Name, k.Prefix + "…" + k.Last4, k.Environment, k.State, k.Scopes, ends, k.LastUsedAt}
+		return []any{k.ID, k.Name, k.Prefix + "…" + k.Last4, k.Environment, k.State, k.Scopes, ends(k), k.LastUsedAt}
+	})
+}
+
+// ends is when a key stops working by itself, nil for never.
+func ends(k client.APIKey) *time.Time {
+	if k.GraceEndsAt != nil && (k.ExpiresAt == nil || k.GraceEndsAt.Before(*k.ExpiresAt)) {
+		return k.GraceEndsAt
+	}
+	return k.ExpiresAt
+}
+
+type keySearchCmd struct {
+	listFlags
+	keyFlags
+}
+
+// Run implements the command.
+func (c *keySearchCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	p, err := api.APIKeys.Search(ctx, c.filter(c.options()))
+	if err != nil {
+		return err
+	}
+	return table(g, p, []string{"ID", "TENANT", "NAME", "TOKEN", "ENV", "STATE", "EXPIRES", "ISSUED BY"}, func(k client.TenantAPIKey) []any {
+		return []any{k.ID, k.TenantSlug, k.Name, k.Prefix + "…" + k.Last4, k.Environment, k.State, ends(k.APIKey), k.CreatedBy}
 	})
 }
 
@@ -266,6 +307,44 @@ func (c *keyRevokeCmd) Run(ctx context.Context, g *Globals) error {
 		return err
 	}
 	g.done("Revoked %s.", k.ID)
+	return showKey(g, k, *k)
+}
+
+type keyDisableCmd struct {
+	keyArg
+
+	Reason string `help:"Why, for the audit log." placeholder:"TEXT"`
+}
+
+// Run implements the command.
+func (c *keyDisableCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	k, err := api.APIKeys.Disable(ctx, c.Tenant, c.Key, c.Reason)
+	if err != nil {
+		return err
+	}
+	return showKey(g, k, *k)
+}
+
+type keyEnableCmd struct {
+	keyArg
+
+	Reason string `help:"Why, for the audit log." placeholder:"TEXT"`
+}
+
+// Run implements the command.
+func (c *keyEnableCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	k, err := api.APIKeys.Enable(ctx, c.Tenant, c.Key, c.Reason)
+	if err != nil {
+		return err
+	}
 	return showKey(g, k, *k)
 }
 

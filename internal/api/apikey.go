@@ -18,33 +18,42 @@ import (
 
 // APIKey is a tenant's API key, as far as it may be shown.
 type APIKey struct {
-	ID            id.APIKey   `json:"id" example:"key_01jd3q8v6ze3nbq2m5xk7c9w4t"`
-	TenantID      id.Tenant   `json:"tenant_id"`
-	ProjectID     id.Project  `json:"project_id,omitzero" doc:"The project it is confined to; absent: all of the tenant's."`
-	Product       string      `json:"product,omitempty" example:"render" doc:"The product it is confined to; absent: all that the tenant is entitled to."`
-	Environment   string      `json:"environment" enum:"live,test"`
-	Name          string      `json:"name" example:"Production server"`
-	Description   string      `json:"description,omitempty"`
-	Prefix        string      `json:"prefix" example:"ll_live_1VqX" doc:"How the token begins: enough to tell it from others, too little to use it."`
-	Last4         string      `json:"last4" example:"9aZx" doc:"How the token ends."`
-	Scopes        []string    `json:"scopes" example:"[\"renders:*\"]"`
-	AllowedIPs    []string    `json:"allowed_ips" doc:"Networks it works from; none: from everywhere."`
-	RateLimitRPM  int         `json:"rate_limit_rpm" doc:"Requests a minute, all of which may come at once."`
-	IsActive      bool        `json:"is_active" doc:"The switch that can be turned back on."`
-	State         string      `json:"state" enum:"active,disabled,expired,revoked" doc:"Now."`
-	ExpiresAt     *time.Time  `json:"expires_at,omitempty" doc:"Absent: never."`
-	RevokedAt     *time.Time  `json:"revoked_at,omitempty"`
-	RevokedReason string      `json:"revoked_reason,omitempty"`
-	RotatedFrom   id.APIKey   `json:"rotated_from,omitzero" doc:"The key that this one replaced."`
-	RotatedTo     id.APIKey   `json:"rotated_to,omitzero" doc:"The key that replaced this one."`
-	GraceEndsAt   *time.Time  `json:"grace_ends_at,omitempty" doc:"With rotated_to: until when this one still works."`
-	LastUsedAt    *time.Time  `json:"last_used_at,omitempty" doc:"Of the last verification that answered VALID, up to a second late."`
-	LastUsedIP    *netip.Addr `json:"last_used_ip,omitempty"`
-	UsageCount    int64       `json:"usage_count" doc:"Verifications that answered VALID, up to a second late."`
-	Metadata      Metadata    `json:"metadata" doc:"Yours; a verification returns it."`
-	CreatedBy     string      `json:"created_by,omitempty" example:"user:operator_01jd3q8v6ze3nbq2m5xk7c9w4t" doc:"Who issued it: type and id."`
-	CreatedAt     time.Time   `json:"created_at"`
-	UpdatedAt     time.Time   `json:"updated_at" doc:"Use of the key does not move it."`
+	ID             id.APIKey   `json:"id" example:"key_01jd3q8v6ze3nbq2m5xk7c9w4t"`
+	TenantID       id.Tenant   `json:"tenant_id"`
+	ProjectID      id.Project  `json:"project_id,omitzero" doc:"The project it is confined to; absent: all of the tenant's."`
+	Product        string      `json:"product,omitempty" example:"render" doc:"The product it is confined to; absent: all that the tenant is entitled to."`
+	Environment    string      `json:"environment" enum:"live,test"`
+	Name           string      `json:"name" example:"Production server"`
+	Description    string      `json:"description,omitempty"`
+	Prefix         string      `json:"prefix" example:"ll_live_1VqX" doc:"How the token begins: enough to tell it from others, too little to use it."`
+	Last4          string      `json:"last4" example:"9aZx" doc:"How the token ends."`
+	Scopes         []string    `json:"scopes" example:"[\"renders:*\"]"`
+	AllowedIPs     []string    `json:"allowed_ips" doc:"Networks it works from; none: from everywhere."`
+	RateLimitRPM   int         `json:"rate_limit_rpm" doc:"Requests a minute, all of which may come at once."`
+	IsActive       bool        `json:"is_active" doc:"The switch that can be turned back on."`
+	DisabledAt     *time.Time  `json:"disabled_at,omitempty" doc:"Absent while it is on."`
+	DisabledReason string      `json:"disabled_reason,omitempty"`
+	State          string      `json:"state" enum:"active,disabled,expired,revoked" doc:"Now."`
+	ExpiresAt      *time.Time  `json:"expires_at,omitempty" doc:"Absent: never."`
+	RevokedAt      *time.Time  `json:"revoked_at,omitempty"`
+	RevokedReason  string      `json:"revoked_reason,omitempty"`
+	RotatedFrom    id.APIKey   `json:"rotated_from,omitzero" doc:"The key that this one replaced."`
+	RotatedTo      id.APIKey   `json:"rotated_to,omitzero" doc:"The key that replaced this one."`
+	GraceEndsAt    *time.Time  `json:"grace_ends_at,omitempty" doc:"With rotated_to: until when this one still works."`
+	LastUsedAt     *time.Time  `json:"last_used_at,omitempty" doc:"Of the last verification that answered VALID, up to a second late."`
+	LastUsedIP     *netip.Addr `json:"last_used_ip,omitempty"`
+	UsageCount     int64       `json:"usage_count" doc:"Verifications that answered VALID, up to a second late."`
+	Metadata       Metadata    `json:"metadata" doc:"Yours; a verification returns it."`
+	CreatedBy      string      `json:"created_by,omitempty" example:"user:operator_01jd3q8v6ze3nbq2m5xk7c9w4t" doc:"Who issued it: type and id."`
+	CreatedAt      time.Time   `json:"created_at"`
+	UpdatedAt      time.Time   `json:"updated_at" doc:"Use of the key does not move it."`
+}
+
+// TenantAPIKey is a key with the names of its tenant.
+type TenantAPIKey struct {
+	APIKey
+	TenantSlug string `json:"tenant_slug" example:"acme"`
+	TenantName string `json:"tenant_name" example:"Acme"`
 }
 
 // IssuedAPIKey is a new key with its token.
@@ -146,7 +155,7 @@ func (a *API) apiKeyOf(k apikey.Key) APIKey {
 	return APIKey{
 		ID: k.ID, TenantID: k.TenantID, ProjectID: k.ProjectID, Product: k.Product, Environment: string(k.Environment), Name: k.Name,
 		Description: k.Description, Prefix: k.Prefix, Last4: k.Last4, Scopes: k.Scopes, AllowedIPs: cidrs(k.AllowedIPs), RateLimitRPM: k.RateLimitRPM,
-		IsActive: k.IsActive, State: string(a.s.APIKeys.StateOf(k)), ExpiresAt: utc(k.ExpiresAt), RevokedAt: utc(k.RevokedAt),
+		IsActive: k.IsActive, DisabledAt: utc(k.DisabledAt), DisabledReason: k.DisabledReason, State: string(a.s.APIKeys.StateOf(k)), ExpiresAt: utc(k.ExpiresAt), RevokedAt: utc(k.RevokedAt),
 		RevokedReason: k.RevokedReason, RotatedFrom: k.RotatedFrom, RotatedTo: k.RotatedTo, GraceEndsAt: utc(k.GraceEndsAt),
 		LastUsedAt: utc(k.LastUsedAt), LastUsedIP: k.LastUsedIP, UsageCount: k.UsageCount, Metadata: k.Metadata, CreatedBy: k.CreatedBy,
 		CreatedAt: k.CreatedAt.UTC(), UpdatedAt: k.UpdatedAt.UTC(),
@@ -191,6 +200,17 @@ func (a *API) apiKeyRoutes() {
 		Description: "Ends the key for good, on every replica within a second, whatever the tenant's status is. Revoking twice is 409.", Errors: []int{409},
 	}, a.revokeAPIKey)
 	route(a, op{
+		ID: "disable-api-key", Method: "POST", Path: keys + "/{key}/disable", Tag: tag, Summary: "Stop an API key for now",
+		Description: "Until it is enabled again, on every replica within a second, whatever the tenant's status is. Disabling twice is 409.", Errors: []int{409},
+	}, a.disableAPIKey)
+	route(a, op{
+		ID: "enable-api-key", Method: "POST", Path: keys + "/{key}/enable", Tag: tag, Summary: "Let a disabled API key work again", Errors: []int{409},
+	}, a.enableAPIKey)
+	route(a, op{
+		ID: "search-api-keys", Method: "GET", Path: "/v1/api-keys", Tag: tag, Summary: "Find API keys of all tenants",
+		Description: "Newest first: every tenant's for the platform, for a tenant's own credential those of its tenant and of those below it.",
+	}, a.searchAPIKeys)
+	route(a, op{
 		ID: "rotate-api-key", Method: "POST", Path: keys + "/{key}/rotate", Tag: tag, Creates: true, Summary: "Replace an API key",
 		Description: "Makes a new key with the same settings and answers with it and its token. The old one works for grace seconds more and answers EXPIRED " +
 			"from then on. Of two that rotate a key at the same time, one gets 409.",
@@ -233,16 +253,33 @@ func (a *API) issuedAPIKey(k apikey.Key, token secret.Text, err error) (*created
 	}, nil
 }
 
+// KeyQuery is embedded by the input of every list of keys.
+type KeyQuery struct {
+	Environment    string    `query:"environment" enum:"live,test"`
+	Product        string    `query:"product" maxLength:"100" doc:"Only those confined to this product."`
+	State          string    `query:"state" enum:"active,disabled,expired,revoked" doc:"Only those in this state now."`
+	Prefix         string    `query:"prefix" maxLength:"40" doc:"Only those whose token begins so; at most 4 characters of its random part are kept."`
+	Last4          string    `query:"last4" minLength:"4" maxLength:"4" doc:"Only those whose token ends so."`
+	CreatedBy      string    `query:"created_by" maxLength:"200" example:"user:operator_01jd3q8v6ze3nbq2m5xk7c9w4t" doc:"Only those that this one issued: type and id."`
+	ExpiringBefore time.Time `query:"expiring_before" doc:"Only those that end, or whose grace ends, before this instant; revoked ones left out."`
+}
+
+func (q KeyQuery) filter() apikey.Filter {
+	f := apikey.Filter{
+		Product: q.Product, Environment: apikey.Environment(q.Environment), State: apikey.State(q.State), Prefix: q.Prefix, Last4: q.Last4,
+		CreatedBy: q.CreatedBy,
+	}
+	if !q.ExpiringBefore.IsZero() {
+		f.ExpiringBefore = &q.ExpiringBefore
+	}
+	return f
+}
+
 type listAPIKeysInput struct {
 	TenantPath
 	PageQuery
-	Environment    string     `query:"environment" enum:"live,test"`
-	Product        string     `query:"product" maxLength:"100" doc:"Only those confined to this product."`
-	ProjectID      id.Project `query:"project_id" doc:"Only those confined to this project."`
-	State          string     `query:"state" enum:"active,disabled,expired,revoked" doc:"Only those in this state now."`
-	Prefix         string     `query:"prefix" maxLength:"40" doc:"Only those whose token begins so; at most 4 characters of its random part are kept."`
-	Last4          string     `query:"last4" minLength:"4" maxLength:"4" doc:"Only those whose token ends so."`
-	ExpiringBefore time.Time  `query:"expiring_before" doc:"Only those that end, or whose grace ends, before this instant; revoked ones left out."`
+	KeyQuery
+	ProjectID id.Project `query:"project_id" doc:"Only those confined to this project."`
 }
 
 func (a *API) listAPIKeys(ctx context.Context, in *listAPIKeysInput) (*listed[APIKey], error) {
@@ -250,18 +287,30 @@ func (a *API) listAPIKeys(ctx context.Context, in *listAPIKeysInput) (*listed[AP
 	if err != nil {
 		return nil, err
 	}
-	f := apikey.Filter{
-		TenantID: tenant, ProjectID: in.ProjectID, Product: in.Product, Environment: apikey.Environment(in.Environment),
-		State: apikey.State(in.State), Prefix: in.Prefix, Last4: in.Last4, Page: in.request(),
-	}
-	if !in.ExpiringBefore.IsZero() {
-		f.ExpiringBefore = &in.ExpiringBefore
-	}
+	f := in.filter()
+	f.TenantID, f.ProjectID, f.Page = tenant, in.ProjectID, in.request()
 	p, err := a.s.APIKeys.List(ctx, f)
 	if err != nil {
 		return nil, err
 	}
 	return listOf(p, a.apiKeyOf), nil
+}
+
+type searchAPIKeysInput struct {
+	PageQuery
+	KeyQuery
+}
+
+func (a *API) searchAPIKeys(ctx context.Context, in *searchAPIKeysInput) (*listed[TenantAPIKey], error) {
+	f := in.filter()
+	f.Page = in.request()
+	p, err := a.s.APIKeys.Search(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(p, func(k apikey.TenantKey) TenantAPIKey {
+		return TenantAPIKey{APIKey: a.apiKeyOf(k.Key), TenantSlug: k.TenantSlug, TenantName: k.TenantName}
+	}), nil
 }
 
 type getAPIKeyInput struct {
@@ -317,18 +366,32 @@ func (a *API) updateAPIKey(ctx context.Context, in *updateAPIKeyInput) (*one[API
 	return a.oneAPIKey(a.s.APIKeys.Update(ctx, p))
 }
 
-type revokeAPIKeyInput struct {
+type keyActionInput struct {
 	TenantPath
 	KeyPath
 	ReasonBody
 }
 
-func (a *API) revokeAPIKey(ctx context.Context, in *revokeAPIKeyInput) (*one[APIKey], error) {
+func (a *API) revokeAPIKey(ctx context.Context, in *keyActionInput) (*one[APIKey], error) {
+	return a.actOnKey(ctx, in, a.s.APIKeys.Revoke)
+}
+
+func (a *API) disableAPIKey(ctx context.Context, in *keyActionInput) (*one[APIKey], error) {
+	return a.actOnKey(ctx, in, a.s.APIKeys.Disable)
+}
+
+func (a *API) enableAPIKey(ctx context.Context, in *keyActionInput) (*one[APIKey], error) {
+	return a.actOnKey(ctx, in, a.s.APIKeys.Enable)
+}
+
+func (a *API) actOnKey(
+	ctx context.Context, in *keyActionInput, act func(ctx context.Context, tenant id.Tenant, key id.APIKey, reason string) (apikey.Key, error),
+) (*one[APIKey], error) {
 	tenant, err := a.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	return a.oneAPIKey(a.s.APIKeys.Revoke(ctx, tenant, in.Key, in.reason()))
+	return a.oneAPIKey(act(ctx, tenant, in.Key, in.reason()))
 }
 
 type rotateAPIKeyInput struct {

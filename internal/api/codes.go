@@ -14,6 +14,7 @@ var errorCodes = []errorCode{
 	{"already_bootstrapped", 409, "There is an owner already."},
 	{"already_cancelled", 409, "The tenant is cancelled already, as of the end of its contract or trial."},
 	{"api_key_disabled", 409, "The key is disabled. Enable it first, or make a new one."},
+	{"api_key_enabled", 409, "The key is enabled already."},
 	{"api_key_expired", 409, "The key has expired. Extend it first, or make a new one."},
 	{"api_key_limit_reached", 409, "The tenant's plan allows no more API keys that work: revoke one first."},
 	{"api_key_not_found", 404, "No such API key, or not yours."},

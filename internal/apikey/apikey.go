@@ -58,36 +58,47 @@ const (
 	MaxRPM         = 1_000_000
 	DefaultRPM     = 600
 	MaxGrace       = 30 * 24 * time.Hour
+	maxActor       = 200 // of created_by
 )
 
 // Key is an API key as stored: all but its token, of which only a digest is kept.
 type Key struct {
-	ID            id.APIKey      `db:"id"`
-	TenantID      id.Tenant      `db:"tenant_id"`
-	ProjectID     id.Project     `db:"project_id"` // zero: every project of the tenant
-	Product       string         `db:"product"`    // "": every product the tenant is entitled to
-	Environment   Environment    `db:"environment"`
-	Name          string         `db:"name"`
-	Description   string         `db:"description"`
-	Prefix        string         `db:"prefix"` // ll_live_ and the first 4 characters of the random part
-	Last4         string         `db:"last4"`
-	Scopes        []string       `db:"scopes"`
-	AllowedIPs    []netip.Prefix `db:"allowed_ips"` // none: from everywhere
-	RateLimitRPM  int            `db:"rate_limit_rpm"`
-	IsActive      bool           `db:"is_active"`
-	ExpiresAt     *time.Time     `db:"expires_at"`
-	RevokedAt     *time.Time     `db:"revoked_at"`
-	RevokedReason string         `db:"revoked_reason"`
-	RotatedFrom   id.APIKey      `db:"rotated_from"`  // the key that this one replaced
-	RotatedTo     id.APIKey      `db:"rotated_to"`    // the key that replaced this one
-	GraceEndsAt   *time.Time     `db:"grace_ends_at"` // with RotatedTo: until when this one still works
-	LastUsedAt    *time.Time     `db:"last_used_at"`  // at most a second behind
-	LastUsedIP    *netip.Addr    `db:"last_used_ip"`
-	UsageCount    int64          `db:"usage_count"` // verifications that answered VALID
-	Metadata      map[string]any `db:"metadata"`    // a verification returns it
-	CreatedBy     string         `db:"created_by"`
-	CreatedAt     time.Time      `db:"created_at"`
-	UpdatedAt     time.Time      `db:"updated_at"`
+	ID             id.APIKey      `db:"id"`
+	TenantID       id.Tenant      `db:"tenant_id"`
+	ProjectID      id.Project     `db:"project_id"` // zero: every project of the tenant
+	Product        string         `db:"product"`    // "": every product the tenant is entitled to
+	Environment    Environment    `db:"environment"`
+	Name           string         `db:"name"`
+	Description    string         `db:"description"`
+	Prefix         string         `db:"prefix"` // ll_live_ and the first 4 characters of the random part
+	Last4          string         `db:"last4"`
+	Scopes         []string       `db:"scopes"`
+	AllowedIPs     []netip.Prefix `db:"allowed_ips"` // none: from everywhere
+	RateLimitRPM   int            `db:"rate_limit_rpm"`
+	IsActive       bool           `db:"is_active"`
+	DisabledAt     *time.Time     `db:"disabled_at"` // nil while it is on
+	DisabledReason string         `db:"disabled_reason"`
+	ExpiresAt      *time.Time     `db:"expires_at"`
+	RevokedAt      *time.Time     `db:"revoked_at"`
+	RevokedReason  string         `db:"revoked_reason"`
+	RotatedFrom    id.APIKey      `db:"rotated_from"`  // the key that this one replaced
+	RotatedTo      id.APIKey      `db:"rotated_to"`    // the key that replaced this one
+	GraceEndsAt    *time.Time     `db:"grace_ends_at"` // with RotatedTo: until when this one still works
+	LastUsedAt     *time.Time     `db:"last_used_at"`  // at most a second behind
+	LastUsedIP     *netip.Addr    `db:"last_used_ip"`
+	UsageCount     int64          `db:"usage_count"` // verifications that answered VALID
+	Metadata       map[string]any `db:"metadata"`    // a verification returns it
+	CreatedBy      string         `db:"created_by"`
+	CreatedAt      time.Time      `db:"created_at"`
+	UpdatedAt      time.Time      `db:"updated_at"`
+}
+
+// TenantKey is a key with the names of its tenant, as a list across tenants shows it.
+type TenantKey struct {
+	Key
+
+	TenantSlug string `db:"tenant_slug"`
+	TenantName string `db:"tenant_name"`
 }
 
 // StateAt returns what the key is at an instant.
@@ -184,7 +195,7 @@ func (p *UpdateParams) apply(k *Key, now time.Time, rules Rules) ([]string, erro
 	if p.IsActive.Present() {
 		active, ok := p.IsActive.Get()
 		f.Check(ok, "is_active", "required", "is_active is true or false.")
-		k.IsActive = active
+		k.turn(active, "", now)
 	}
 	if m, ok := p.Metadata.Get(); ok {
 		k.Metadata = merge(k.Metadata, m)
@@ -196,6 +207,16 @@ func (p *UpdateParams) apply(k *Key, now time.Time, rules Rules) ([]string, erro
 		return nil, err
 	}
 	return changed(was, *k), nil
+}
+
+// turn switches the key on or off.
+func (k *Key) turn(on bool, reason string, now time.Time) {
+	switch {
+	case on:
+		k.IsActive, k.DisabledAt, k.DisabledReason = true, nil, ""
+	case k.IsActive:
+		k.IsActive, k.DisabledAt, k.DisabledReason = false, &now, reason
+	}
 }
 
 // changed names the fields that an update may change and that differ.
@@ -230,13 +251,14 @@ type RotateParams struct {
 
 // Filter narrows a list of keys.
 type Filter struct {
-	TenantID       id.Tenant
+	TenantID       id.Tenant   // ignored by Search
 	ProjectID      id.Project  // zero: any
 	Product        string      // "": any
 	Environment    Environment // "": any
 	State          State       // "": any
 	Prefix         string      // "": any; else the Prefix begins with it
 	Last4          string      // "": any
+	CreatedBy      string      // "": anybody; else type:id of who issued it
 	ExpiringBefore *time.Time  // keys whose expires_at or grace ends before it
 	Page           page.Request
 }
@@ -248,6 +270,7 @@ func (p Filter) validate() error {
 	checkText(&f, "prefix", p.Prefix, maxBrand+len("_live_")+shownLen)
 	f.Check(p.Last4 == "" || len(p.Last4) == 4, "last4", "wrong_format", "last4 has 4 characters.")
 	checkText(&f, "product", p.Product, 100)
+	checkText(&f, "created_by", p.CreatedBy, maxActor)
 	if err := f.Err(); err != nil {
 		return err
 	}

@@ -172,6 +172,35 @@ func (s *Service) List(ctx context.Context, f Filter) (page.Page[Key], error) {
 	return page.Of(listName, f.Page, keys, func(k Key) id.APIKey { return k.ID }), nil
 }
 
+// searchName is in the cursors of Search.
+const searchName = "all_api_keys"
+
+// Search returns keys of all tenants, newest first: every one for the platform, for
+// a tenant's own credential those of its tenant and of those below it.
+func (s *Service) Search(ctx context.Context, f Filter) (page.Page[TenantKey], error) {
+	none := page.Page[TenantKey]{}
+	who, err := access.RequireAny(ctx, access.APIKeysRead)
+	if err != nil {
+		return none, err
+	}
+	if err := f.validate(); err != nil {
+		return none, err
+	}
+	after, _, err := page.Decode[id.APIKey](searchName, f.Page.Cursor)
+	if err != nil {
+		return none, err
+	}
+	var keys []TenantKey
+	err = s.db.ReadOperator(ctx, func(tx pg.Tx) (err error) {
+		keys, err = searchKeys(ctx, tx, f, who.Tenant, after, s.now())
+		return err
+	})
+	if err != nil {
+		return none, err
+	}
+	return page.Of(searchName, f.Page, keys, func(k TenantKey) id.APIKey { return k.ID }), nil
+}
+
 // Update changes a key. A revoked or rotated one is past changing.
 func (s *Service) Update(ctx context.Context, p UpdateParams) (Key, error) {
 	if err := access.Require(ctx, access.APIKeysWrite, p.TenantID); err != nil {
@@ -233,14 +262,12 @@ func (s *Service) Revoke(ctx context.Context, tenant id.Tenant, key id.APIKey, r
 	if err := access.Require(ctx, access.APIKeysWrite, tenant); err != nil {
 		return Key{}, err
 	}
-	var f fault.Fields
-	reason = strings.TrimSpace(reason)
-	checkText(&f, "reason", reason, MaxReason)
-	if err := f.Err(); err != nil {
+	reason, err := checkReason(reason)
+	if err != nil {
 		return Key{}, err
 	}
 	var k Key
-	err := s.db.InTenant(ctx, tenant, func(tx pg.Tx) (err error) {
+	err = s.db.InTenant(ctx, tenant, func(tx pg.Tx) (err error) {
 		if k, err = lockKey(ctx, tx, tenant, key); err != nil {
 			return found(err)
 		}
@@ -257,6 +284,66 @@ func (s *Service) Revoke(ctx context.Context, tenant id.Tenant, key id.APIKey, r
 	}
 	s.forget(k.ID)
 	return k, nil
+}
+
+// Disable stops a key until it is enabled again. Like Revoke it is allowed
+// whatever the tenant's status is.
+func (s *Service) Disable(ctx context.Context, tenant id.Tenant, key id.APIKey, reason string) (Key, error) {
+	return s.turn(ctx, tenant, key, false, reason)
+}
+
+// Enable lets a disabled key work again.
+func (s *Service) Enable(ctx context.Context, tenant id.Tenant, key id.APIKey, reason string) (Key, error) {
+	return s.turn(ctx, tenant, key, true, reason)
+}
+
+func (s *Service) turn(ctx context.Context, tenant id.Tenant, key id.APIKey, on bool, reason string) (Key, error) {
+	if err := access.Require(ctx, access.APIKeysWrite, tenant); err != nil {
+		return Key{}, err
+	}
+	reason, err := checkReason(reason)
+	if err != nil {
+		return Key{}, err
+	}
+	var k Key
+	err = s.db.InTenant(ctx, tenant, func(tx pg.Tx) (err error) {
+		if k, err = lockKey(ctx, tx, tenant, key); err != nil {
+			return found(err)
+		}
+		if err := notEnded(k); err != nil {
+			return err
+		}
+		action := "api_key.disabled"
+		if on {
+			action = "api_key.enabled"
+			if err := checkWritable(ctx, tx, tenant); err != nil {
+				return err
+			}
+		}
+		switch {
+		case on && k.IsActive:
+			return fault.Conflict("api_key_enabled", "The key is enabled already.")
+		case !on && !k.IsActive:
+			return fault.Conflict("api_key_disabled", "The key is disabled already.")
+		}
+		k.turn(on, reason, s.now())
+		if k, err = updateKey(ctx, tx, &k); err != nil {
+			return err
+		}
+		return s.record(ctx, tx, action, k, reason, map[string]any{"prefix": k.Prefix, "last4": k.Last4, "reason": reason})
+	})
+	if err != nil {
+		return Key{}, err
+	}
+	s.forget(k.ID)
+	return k, nil
+}
+
+func checkReason(s string) (string, error) {
+	var f fault.Fields
+	s = strings.TrimSpace(s)
+	checkText(&f, "reason", s, MaxReason)
+	return s, f.Err()
 }
 
 // Rotate replaces a key by a new one with the same settings, and returns the new

@@ -18,6 +18,7 @@ import (
 	"github.com/landlordhq/landlord/internal/page"
 	"github.com/landlordhq/landlord/internal/patch"
 	"github.com/landlordhq/landlord/internal/pg"
+	"github.com/landlordhq/landlord/internal/pgtest"
 	"github.com/landlordhq/landlord/internal/secret"
 )
 
@@ -264,7 +265,7 @@ func TestUpdate(t *testing.T) {
 	want := k
 	want.Name, want.Description, want.Scopes = "renamed", "why", []string{"x:y"}
 	want.AllowedIPs, want.RateLimitRPM, want.ExpiresAt, want.IsActive = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, 5, &ends, false
-	want.Metadata, want.UpdatedAt = map[string]any{"b": map[string]any{"d": "3", "e": "4"}}, got.UpdatedAt
+	want.DisabledAt, want.Metadata, want.UpdatedAt = new(w.clock.now()), map[string]any{"b": map[string]any{"d": "3", "e": "4"}}, got.UpdatedAt
 	same := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 	if d := cmp.Diff(want, got, same); d != "" {
 		t.Error(d)
@@ -277,7 +278,7 @@ func TestUpdate(t *testing.T) {
 		RateLimitRPM: patch.Null[int](), ExpiresAt: patch.Null[time.Time](), IsActive: patch.Set(true), Metadata: patch.Null[map[string]any](),
 	})
 	want.Description, want.Scopes, want.AllowedIPs, want.RateLimitRPM, want.ExpiresAt = "", []string{}, nil, 600, nil
-	want.IsActive, want.Metadata, want.UpdatedAt = true, map[string]any{}, got.UpdatedAt
+	want.IsActive, want.DisabledAt, want.Metadata, want.UpdatedAt = true, nil, map[string]any{}, got.UpdatedAt
 	if d := cmp.Diff(want, got, same); err != nil || d != "" {
 		t.Error(err, d)
 	}
@@ -573,4 +574,158 @@ func TestNew_brand(t *testing.T) {
 			t.Errorf("%q: %v", brand, err)
 		}
 	}
+}
+
+func TestDisable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	k, token := w.create()
+	w.setStatus(w.tenant, "frozen") // stopping is possible whatever the tenant's status is
+	off, err := w.keys.Disable(w.ctx(), w.tenant, k.ID, " looked odd ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := k
+	want.IsActive, want.DisabledAt, want.DisabledReason, want.UpdatedAt = false, new(w.clock.now()), "looked odd", off.UpdatedAt
+	if d := cmp.Diff(want, off); d != "" || !off.UpdatedAt.After(k.UpdatedAt) {
+		t.Error(d)
+	}
+	if o := w.outcome(token); o != apikey.KeyDisabled {
+		t.Error(o)
+	}
+	_, err = w.keys.Disable(w.ctx(), w.tenant, k.ID, "")
+	wantCode(t, err, "api_key_disabled")
+	own := access.With(t.Context(), access.Principal{Type: access.APIKey, ID: "key_1", Tenant: w.tenant, Permissions: access.NewSet(access.APIKeysWrite)})
+	_, err = w.keys.Enable(own, w.tenant, k.ID, "")
+	wantCode(t, err, "tenant_frozen")
+	w.setStatus(w.tenant, "active")
+	on, err := w.keys.Enable(own, w.tenant, k.ID, "was me")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.IsActive, want.DisabledAt, want.DisabledReason, want.UpdatedAt = true, nil, "", on.UpdatedAt
+	if d := cmp.Diff(want, on); d != "" {
+		t.Error(d)
+	}
+	if o := w.outcome(token); o != apikey.Valid {
+		t.Error(o)
+	}
+	_, err = w.keys.Enable(own, w.tenant, k.ID, "")
+	wantCode(t, err, "api_key_enabled")
+	// The switch of an update says when, too; one that was off stays off since then.
+	if off, err = w.keys.Update(w.ctx(), apikey.UpdateParams{TenantID: w.tenant, ID: k.ID, IsActive: patch.Set(false)}); err != nil || off.DisabledAt == nil {
+		t.Errorf("%+v, %v", off, err)
+	}
+	w.clock.advance(time.Hour)
+	again, err := w.keys.Update(w.ctx(), apikey.UpdateParams{TenantID: w.tenant, ID: k.ID, IsActive: patch.Set(false), Description: patch.Set("x")})
+	if err != nil || !again.DisabledAt.Equal(*off.DisabledAt) {
+		t.Errorf("%v, %v", again.DisabledAt, err)
+	}
+	for action, reason := range map[string]string{"api_key.disabled": "looked odd", "api_key.enabled": "was me"} {
+		if n := count[int](t, w.db, `SELECT count(*) FROM audit_log WHERE target_id = $1 AND action = $2 AND description = $3`, k.ID.String(), action, reason); n != 1 {
+			t.Errorf("%d records of %s", n, action)
+		}
+	}
+	revoked, _ := w.create()
+	if _, err := w.keys.Revoke(w.ctx(), w.tenant, revoked.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	for code, act := range map[string]func() error{
+		"api_key_revoked": func() error { _, err := w.keys.Disable(w.ctx(), w.tenant, revoked.ID, ""); return err },
+		"api_key_not_found": func() error {
+			_, err := w.keys.Enable(w.ctx(), w.tenant, id.New[id.APIKey](), "")
+			return err
+		},
+		"invalid_request":  func() error { _, err := w.keys.Disable(w.ctx(), w.tenant, k.ID, strings.Repeat("x", 501)); return err },
+		"tenant_not_found": func() error { _, err := w.keys.Disable(own, w.newTenant(id.Tenant{}), k.ID, ""); return err },
+		"permission_denied": func() error {
+			_, err := w.keys.Disable(access.With(own, access.Principal{Type: access.APIKey, Tenant: w.tenant}), w.tenant, k.ID, "")
+			return err
+		},
+	} {
+		wantCode(t, act(), code)
+	}
+}
+
+// A search sees every tenant's keys, or those of a tenant and below it, newest first.
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	w := newWorldIn(t, pgtest.Clone(t)) // other tests' keys are all tenants' too
+	child := w.newTenant(w.tenant)
+	other := w.newTenant(id.Tenant{})
+	in := func(tenant id.Tenant, change ...func(*apikey.CreateParams)) apikey.Key {
+		k, _ := w.create(append(change, func(p *apikey.CreateParams) { p.TenantID = tenant })...)
+		return k
+	}
+	mine, below, foreign := in(w.tenant), in(child), in(other)
+	soon := in(child, func(p *apikey.CreateParams) { p.ExpiresAt = new(w.clock.now().Add(time.Hour)) })
+	test := in(other, func(p *apikey.CreateParams) { p.Environment, p.Scopes = apikey.Test, nil })
+	gone := in(w.tenant)
+	if _, err := w.keys.Revoke(w.ctx(), w.tenant, gone.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	agent := access.With(t.Context(), access.Principal{
+		Type: access.Service, ID: "service_1", Tenant: w.tenant, Permissions: access.NewSet(access.APIKeysRead, access.APIKeysWrite),
+	})
+	made, _, err := w.keys.Create(agent, apikey.CreateParams{TenantID: w.tenant, Environment: apikey.Live, Name: "by an agent"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	search := func(ctx context.Context, f apikey.Filter) []id.APIKey {
+		t.Helper()
+		f.Page.Limit = 2
+		var ids []id.APIKey
+		for {
+			p, err := w.keys.Search(ctx, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, k := range p.Data {
+				ids = append(ids, k.ID)
+				if k.TenantSlug != slugOf(k.TenantID) || k.TenantName != "Tenant" {
+					t.Errorf("%+v", k)
+				}
+			}
+			if f.Page.Cursor = p.Next; p.Next == "" {
+				return ids
+			}
+		}
+	}
+	everyone := w.ctx()
+	for name, tc := range map[string]struct {
+		ctx    context.Context
+		filter apikey.Filter
+		want   []id.APIKey
+	}{
+		"all":                    {everyone, apikey.Filter{}, []id.APIKey{made.ID, gone.ID, test.ID, soon.ID, foreign.ID, below.ID, mine.ID}},
+		"mine and below":         {agent, apikey.Filter{}, []id.APIKey{made.ID, gone.ID, soon.ID, below.ID, mine.ID}},
+		"prefix and last4":       {everyone, apikey.Filter{Prefix: foreign.Prefix, Last4: foreign.Last4}, []id.APIKey{foreign.ID}},
+		"of somebody else":       {agent, apikey.Filter{Prefix: foreign.Prefix, Last4: foreign.Last4}, nil},
+		"below, by its prefix":   {agent, apikey.Filter{Prefix: below.Prefix, Last4: below.Last4}, []id.APIKey{below.ID}},
+		"revoked":                {everyone, apikey.Filter{State: apikey.Revoked}, []id.APIKey{gone.ID}},
+		"test":                   {everyone, apikey.Filter{Environment: apikey.Test}, []id.APIKey{test.ID}},
+		"test, but not one's":    {agent, apikey.Filter{Environment: apikey.Test}, nil},
+		"ending":                 {everyone, apikey.Filter{ExpiringBefore: new(w.clock.now().Add(2 * time.Hour))}, []id.APIKey{soon.ID}},
+		"active and ending":      {everyone, apikey.Filter{State: apikey.Active, ExpiringBefore: new(w.clock.now().Add(2 * time.Hour))}, []id.APIKey{soon.ID}},
+		"not ending that soon":   {everyone, apikey.Filter{ExpiringBefore: new(w.clock.now().Add(time.Minute))}, nil},
+		"by the agent":           {everyone, apikey.Filter{CreatedBy: "service:service_1"}, []id.APIKey{made.ID}},
+		"by somebody, and below": {agent, apikey.Filter{CreatedBy: "user:operator_1", State: apikey.Active}, []id.APIKey{soon.ID, below.ID, mine.ID}},
+		"a prefix of nobody":     {everyone, apikey.Filter{Prefix: "zz_"}, nil},
+		"no pattern":             {everyone, apikey.Filter{Prefix: "ll%"}, nil},
+	} {
+		if got := search(tc.ctx, tc.filter); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: got %v, want %v", name, got, tc.want)
+		}
+	}
+	// Of a tenant alone, too.
+	p, err := w.keys.List(w.ctx(), apikey.Filter{TenantID: w.tenant, CreatedBy: "service:service_1"})
+	if err != nil || len(p.Data) != 1 || p.Data[0].ID != made.ID {
+		t.Errorf("%+v, %v", p, err)
+	}
+	_, err = w.keys.Search(access.With(t.Context(), access.Principal{Type: access.APIKey, Tenant: w.tenant}), apikey.Filter{})
+	wantCode(t, err, "permission_denied")
+	_, err = w.keys.Search(w.ctx(), apikey.Filter{Last4: "x"})
+	wantCode(t, err, "invalid_request")
+	_, err = w.keys.Search(w.ctx(), apikey.Filter{Page: page.Request{Cursor: "x"}})
+	wantCode(t, err, "cursor_malformed")
 }

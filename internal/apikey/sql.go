@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -14,8 +16,8 @@ import (
 
 const keyColumns = `
 	id, tenant_id, project_id, COALESCE(product, '') AS product, environment::text AS environment, name, description,
-	prefix, last4, scopes, allowed_ips, rate_limit_rpm, is_active, expires_at, revoked_at,
-	COALESCE(revoked_reason, '') AS revoked_reason, rotated_from, rotated_to, grace_ends_at, last_used_at, last_used_ip,
+	prefix, last4, scopes, allowed_ips, rate_limit_rpm, is_active, disabled_at, COALESCE(disabled_reason, '') AS disabled_reason,
+	expires_at, revoked_at, COALESCE(revoked_reason, '') AS revoked_reason, rotated_from, rotated_to, grace_ends_at, last_used_at, last_used_ip,
 	usage_count, metadata, COALESCE(created_by, '') AS created_by, created_at, updated_at`
 
 const insertKeySQL = `
@@ -62,33 +64,122 @@ func lockKey(ctx context.Context, tx pg.Tx, tenant id.Tenant, key id.APIKey) (Ke
 	return pg.One[Key](ctx, tx, lockKeySQL, tenant, key)
 }
 
-// State is computed as Key.StateAt does.
-const listKeysSQL = `
-SELECT` + keyColumns + `
+// Lists are joined from the conditions that are asked for, so that each shape gets
+// the plan that suits it. Only leakproof operators come near an index under
+// row-level security: a prefix is a range, and starts_with would be none.
+const (
+	listKeysSQL = `SELECT` + keyColumns + ` FROM api_keys WHERE`
+
+	// Of all tenants.
+	searchKeysSQL = `SELECT` + keyColumns + `,
+	(SELECT slug FROM tenants t WHERE t.id = tenant_id) AS tenant_slug,
+	(SELECT name FROM tenants t WHERE t.id = tenant_id) AS tenant_name
 FROM api_keys
-WHERE tenant_id = @tenant_id
-	AND (@project_id::uuid IS NULL OR project_id = @project_id)
-	AND (@product = '' OR product = @product)
-	AND (@environment = '' OR environment::text = @environment)
-	AND (@prefix = '' OR starts_with(prefix, @prefix))
-	AND (@last4 = '' OR last4 = @last4)
-	AND (@expiring_before::timestamptz IS NULL OR revoked_at IS NULL AND LEAST(expires_at, grace_ends_at) < @expiring_before)
-	AND (@state = '' OR @state = CASE
-		WHEN revoked_at IS NOT NULL THEN 'revoked'
-		WHEN NOT is_active THEN 'disabled'
-		WHEN LEAST(expires_at, grace_ends_at) <= @now THEN 'expired'
-		ELSE 'active'
-	END)
-	AND (@after::uuid IS NULL OR id < @after)
+WHERE`
+
+	// Of a tenant and those below it: the newest of each, and of them the newest.
+	searchBelowSQL = `SELECT k.*, t.slug AS tenant_slug, t.name AS tenant_name
+FROM tenants t
+CROSS JOIN LATERAL (`
+	searchBelowEndSQL = `) k
+WHERE t.deleted_at IS NULL
+	AND t.path >= (SELECT r.path FROM tenants r WHERE r.id = @root)
+	AND t.path < (SELECT r.path || '\xffffffffffffffffffffffffffffffffff'::bytea FROM tenants r WHERE r.id = @root)`
+
+	newestKeysSQL = `
 ORDER BY id DESC
 LIMIT @limit`
 
-func listKeys(ctx context.Context, tx pg.Tx, f Filter, after id.APIKey, now time.Time) ([]Key, error) {
-	return pg.Collect[Key](ctx, tx, listKeysSQL, pg.Named{
+	whereAny         = ` TRUE`
+	whereTenant      = ` tenant_id = @tenant_id`
+	whereOuterTenant = ` tenant_id = t.id`
+	whereBefore      = ` id < @after`
+	whereProject     = ` project_id = @project_id`
+	whereProduct     = ` product = @product`
+	whereEnvironment = ` environment = @environment::text::api_key_environment`
+	wherePrefix      = ` prefix ~>=~ @prefix AND prefix ~<~ @prefix_end`
+	whereLast4       = ` last4 = @last4`
+	whereCreatedBy   = ` created_by = @created_by`
+	whereRevoked     = ` revoked_at IS NOT NULL`
+	whereDisabled    = ` revoked_at IS NULL AND NOT is_active`
+	whereExpired     = ` revoked_at IS NULL AND is_active AND (expires_at <= @now OR grace_ends_at <= @now)`
+	whereActive      = ` revoked_at IS NULL AND is_active AND (expires_at IS NULL OR expires_at > @now) AND (grace_ends_at IS NULL OR grace_ends_at > @now)`
+	whereEnding      = ` revoked_at IS NULL AND (expires_at < @ending_before OR grace_ends_at < @ending_before)`
+	whereEndingByNow = ` (expires_at > @now AND expires_at < @ending_before OR grace_ends_at > @now AND grace_ends_at < @ending_before)`
+)
+
+// whereState are the conditions of the states, as Key.StateAt has them.
+func whereState(s State) string {
+	switch s {
+	case Revoked:
+		return whereRevoked
+	case Disabled:
+		return whereDisabled
+	case Expired:
+		return whereExpired
+	default:
+		return whereActive
+	}
+}
+
+// keyConditions are those of a filter, after the first.
+func keyConditions(f Filter, after id.APIKey, now time.Time, first string) (string, pg.Named) {
+	where := []string{first}
+	add := func(asked bool, condition string) {
+		if asked {
+			where = append(where, condition)
+		}
+	}
+	add(!after.IsZero(), whereBefore)
+	add(!f.ProjectID.IsZero(), whereProject)
+	add(f.Product != "", whereProduct)
+	add(f.Environment != "", whereEnvironment)
+	add(f.Prefix != "", wherePrefix)
+	add(f.Last4 != "", whereLast4)
+	add(f.CreatedBy != "", whereCreatedBy)
+	add(f.State != "", whereState(f.State))
+	if f.ExpiringBefore != nil {
+		add(f.State != Active, whereEnding)
+		add(f.State == Active, whereEndingByNow) // leaves out those that ended long ago before they are read
+	}
+	return strings.Join(where, "\n\tAND"), pg.Named{
 		"tenant_id": f.TenantID, "project_id": f.ProjectID, "product": f.Product, "environment": string(f.Environment),
-		"prefix": f.Prefix, "last4": f.Last4, "expiring_before": f.ExpiringBefore, "state": string(f.State), "now": now,
-		"after": after, "limit": f.Page.Size() + 1,
-	})
+		"prefix": f.Prefix, "prefix_end": f.Prefix + string(utf8.MaxRune), "last4": f.Last4, "created_by": f.CreatedBy,
+		"ending_before": f.ExpiringBefore, "now": now, "after": after, "limit": f.Page.Size() + 1,
+	}
+}
+
+func listQuery(f Filter, after id.APIKey, now time.Time) (string, pg.Named) {
+	where, args := keyConditions(f, after, now, whereTenant)
+	return listKeysSQL + where + newestKeysSQL, args
+}
+
+func listKeys(ctx context.Context, tx pg.Tx, f Filter, after id.APIKey, now time.Time) ([]Key, error) {
+	sql, args := listQuery(f, after, now)
+	return pg.Collect[Key](ctx, tx, sql, args)
+}
+
+// searchQuery finds keys of all tenants, or of a root and those below it.
+func searchQuery(f Filter, root id.Tenant, after id.APIKey, now time.Time) (string, pg.Named) {
+	if root.IsZero() {
+		where, args := keyConditions(f, after, now, whereAny)
+		return searchKeysSQL + where + newestKeysSQL, args
+	}
+	where, args := keyConditions(f, after, now, whereOuterTenant)
+	args["root"] = root
+	return searchBelowSQL + listKeysSQL + where + newestKeysSQL + searchBelowEndSQL + newestKeysSQL, args
+}
+
+// Which index finds the fewest depends on what is asked for: a plan for all
+// questions of a shape would read the whole table for some.
+const planEachSQL = `SET LOCAL plan_cache_mode = force_custom_plan`
+
+func searchKeys(ctx context.Context, tx pg.Tx, f Filter, root id.Tenant, after id.APIKey, now time.Time) ([]TenantKey, error) {
+	if _, err := tx.Exec(ctx, planEachSQL); err != nil {
+		return nil, err
+	}
+	sql, args := searchQuery(f, root, after, now)
+	return pg.Collect[TenantKey](ctx, tx, sql, args)
 }
 
 const updateKeySQL = `
@@ -100,6 +191,8 @@ SET name = @name,
 	rate_limit_rpm = @rate_limit_rpm,
 	expires_at = @expires_at,
 	is_active = @is_active,
+	disabled_at = @disabled_at,
+	disabled_reason = NULLIF(@disabled_reason, ''),
 	metadata = @metadata
 WHERE tenant_id = @tenant_id
 	AND id = @id
@@ -109,7 +202,7 @@ func updateKey(ctx context.Context, tx pg.Tx, k *Key) (Key, error) {
 	return pg.One[Key](ctx, tx, updateKeySQL, pg.Named{
 		"tenant_id": k.TenantID, "id": k.ID, "name": k.Name, "description": k.Description, "scopes": k.Scopes,
 		"allowed_ips": orNull(k.AllowedIPs), "rate_limit_rpm": k.RateLimitRPM, "expires_at": k.ExpiresAt, "is_active": k.IsActive,
-		"metadata": k.Metadata,
+		"disabled_at": k.DisabledAt, "disabled_reason": k.DisabledReason, "metadata": k.Metadata,
 	})
 }
 

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Main(m)) }
 
 func TestSQL(t *testing.T) {
 	t.Parallel()
-	pgtest.PrepareAll(t, ".")
+	pgtest.PrepareAll(t, ".", "listKeysSQL", "searchKeysSQL", "searchBelowSQL") // TestLists_queries runs them whole
 }
 
 // clock is a time that a test moves.

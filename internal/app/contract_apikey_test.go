@@ -91,6 +91,31 @@ func apiKeyContracts() map[string]contract {
 			good: request("POST", "/revoke", map[string]any{"reason": "leaked"}), status: 200, writes: true, foreign: 404,
 			bad: append([]bad{badReason}, gone...),
 		},
+		"disable-api-key": {
+			good: request("POST", "/disable", map[string]any{"reason": "looked odd"}), status: 200, writes: true, foreign: 404,
+			bad: append([]bad{badReason}, gone...),
+		},
+		"enable-api-key": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				path, _ := w.newKey(t)
+				w.must(t, "POST", path+"/disable", nil)
+				return apptest.Request{Method: "POST", Path: path + "/enable", Body: map[string]any{"reason": "was us"}}
+			},
+			status: 200, writes: true, foreign: 404, bad: append([]bad{badReason}, gone...),
+		},
+		"search-api-keys": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				w.newKey(t)
+				return apptest.Request{Method: "GET", Path: "/v1/api-keys?environment=live&state=active&prefix=ll_live_"}
+			},
+			status: 200, foreign: 200, foreignWhy: "it finds each caller's own keys only",
+			bad: []bad{
+				{"an unknown state", path("state=active", "state=asleep"), 422, "not_one_of"},
+				{"three last characters", query("last4=abc"), 422, "too_short"},
+				{"no time", query("expiring_before=soon"), 422, "wrong_format"},
+				{"a long name of an actor", query("created_by=" + long(201)), 422, "too_long"},
+			},
+		},
 		"rotate-api-key": {
 			good: request("POST", "/rotate", map[string]any{"grace": 3600}), status: 201, writes: true, foreign: 404,
 			bad: append([]bad{
