@@ -51,6 +51,14 @@ type TenantAPIKey struct {
 	TenantName string `json:"tenant_name"`
 }
 
+// APIKeySelf is what a key is told about itself.
+type APIKeySelf struct {
+	TenantAPIKey
+
+	TenantStatus string   `json:"tenant_status"` // the effective one
+	Products     []string `json:"products"`      // that the key may be used for now
+}
+
 // IssuedAPIKey is a new key with its token.
 type IssuedAPIKey struct {
 	APIKey
@@ -230,6 +238,18 @@ func (s *APIKeys) Enable(ctx context.Context, tenant, id, why string) (*APIKey, 
 // with its token.
 func (s *APIKeys) Rotate(ctx context.Context, tenant, id string, in RotateAPIKey) (*IssuedAPIKey, error) {
 	return s.issue(ctx, keysPath(tenant, id, "rotate"), in)
+}
+
+// Self returns the API key that is this client's credential.
+func (s *APIKeys) Self(ctx context.Context) (*APIKeySelf, error) {
+	k := &APIKeySelf{}
+	return result(k, s.c.do(ctx, request{method: http.MethodGet, path: path("keys", "self"), out: k, etag: &k.ETag}))
+}
+
+// RevokeSelf ends the API key that is this client's credential, for good and in
+// whatever state it is.
+func (s *APIKeys) RevokeSelf(ctx context.Context, why string) (*APIKey, error) {
+	return s.call(ctx, http.MethodPost, path("keys", "self", "revoke"), reason{why}, "")
 }
 
 // Verify asks whether a token may do something. A denial is an answer, not an error.

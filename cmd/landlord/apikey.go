@@ -12,17 +12,19 @@ import (
 
 // keysCmd is the command group of tenants' API keys.
 type keysCmd struct {
-	Create  keyCreateCmd  `cmd:"" help:"Issue a key; the token is printed once." aliases:"issue"`
-	List    keyListCmd    `cmd:"" help:"List a tenant's keys, newest first." aliases:"ls"`
-	Get     keyGetCmd     `cmd:"" help:"Show a key, without its token."`
-	Update  keyUpdateCmd  `cmd:"" help:"Change a key."`
-	Search  keySearchCmd  `cmd:"" help:"Find keys of all tenants, newest first."`
-	Disable keyDisableCmd `cmd:"" help:"Stop a key until it is enabled again."`
-	Enable  keyEnableCmd  `cmd:"" help:"Let a disabled key work again."`
-	Rotate  keyRotateCmd  `cmd:"" help:"Replace a key by a new one with the same settings."`
-	Revoke  keyRevokeCmd  `cmd:"" help:"End a key for good."`
-	Verify  keyVerifyCmd  `cmd:"" help:"Ask whether a token may do something; fails unless it is VALID."`
-	Policy  keyPolicyCmd  `cmd:"" help:"What a tenant demands of its keys and of those below it."`
+	Create     keyCreateCmd     `cmd:"" help:"Issue a key; the token is printed once." aliases:"issue"`
+	List       keyListCmd       `cmd:"" help:"List a tenant's keys, newest first." aliases:"ls"`
+	Get        keyGetCmd        `cmd:"" help:"Show a key, without its token."`
+	Update     keyUpdateCmd     `cmd:"" help:"Change a key."`
+	Search     keySearchCmd     `cmd:"" help:"Find keys of all tenants, newest first."`
+	Disable    keyDisableCmd    `cmd:"" help:"Stop a key until it is enabled again."`
+	Enable     keyEnableCmd     `cmd:"" help:"Let a disabled key work again."`
+	Rotate     keyRotateCmd     `cmd:"" help:"Replace a key by a new one with the same settings."`
+	Revoke     keyRevokeCmd     `cmd:"" help:"End a key for good."`
+	Self       keySelfCmd       `cmd:"" help:"Show the key that is the credential (--token)."`
+	RevokeSelf keyRevokeSelfCmd `cmd:"" help:"End the key that is the credential (--token), for good."`
+	Verify     keyVerifyCmd     `cmd:"" help:"Ask whether a token may do something; fails unless it is VALID."`
+	Policy     keyPolicyCmd     `cmd:"" help:"What a tenant demands of its keys and of those below it."`
 }
 
 func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {
@@ -303,6 +305,43 @@ func (c *keyRevokeCmd) Run(ctx context.Context, g *Globals) error {
 		return err
 	}
 	k, err := api.APIKeys.Revoke(ctx, c.Tenant, c.Key, c.Reason)
+	if err != nil {
+		return err
+	}
+	g.done("Revoked %s.", k.ID)
+	return showKey(g, k, *k)
+}
+
+type keySelfCmd struct{}
+
+// Run implements the command.
+func (c *keySelfCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	k, err := api.APIKeys.Self(ctx)
+	if err != nil {
+		return err
+	}
+	return showKey(g, k, k.APIKey, pair{"slug", k.TenantSlug}, pair{"tenant is", k.TenantStatus}, pair{"products", k.Products})
+}
+
+type keyRevokeSelfCmd struct {
+	Reason string `help:"Why, for the audit log." placeholder:"TEXT"`
+	Yes    bool   `help:"Don't ask." short:"y"`
+}
+
+// Run implements the command.
+func (c *keyRevokeSelfCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	if err := g.confirm(c.Yes, "Revoke the key that is the credential for good?"); err != nil {
+		return err
+	}
+	k, err := api.APIKeys.RevokeSelf(ctx, c.Reason)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ import (
 type Services struct {
 	// Authenticate turns the bearer of a request into a principal.
 	Authenticate func(ctx context.Context, bearer string) (access.Principal, error)
+	// Holder does that with an API key that its holder wants to end, in whatever
+	// state the key is.
+	Holder func(ctx context.Context, bearer string) (access.Principal, error)
 	// ClientIP says where a request came from, behind trusted proxies.
 	ClientIP    func(r *http.Request) netip.Addr
 	Idempotency *idempotency.Store

@@ -63,6 +63,13 @@ type IssuedAPIKey struct {
 	Token string `json:"token" example:"ll_live_1VqX…9aZx" doc:"The secret. It is shown this once: keep it."`
 }
 
+// APIKeySelf is what a key is told about itself.
+type APIKeySelf struct {
+	TenantAPIKey
+	TenantStatus string   `json:"tenant_status" enum:"demo,trial,active,frozen,suspended,archived" doc:"The effective one: the strictest of the tenant's and of those above it."`
+	Products     []string `json:"products" doc:"That the tenant is entitled to now, and the key may be used for."`
+}
+
 // CreateAPIKey describes a new key.
 type CreateAPIKey struct {
 	Name         string     `json:"name" minLength:"1" maxLength:"100" example:"Production server" doc:"Unique among the tenant's keys that are not revoked."`
@@ -215,6 +222,15 @@ func (a *API) apiKeyRoutes() {
 		Description: "Makes a new key with the same settings and answers with it and its token. The old one works for grace seconds more and answers EXPIRED " +
 			"from then on. Of two that rotate a key at the same time, one gets 409.",
 	}, a.rotateAPIKey)
+	route(a, op{
+		ID: "get-api-key-self", Method: "GET", Path: "/v1/keys/self", Tag: tag, Summary: "Get the API key that asks",
+		Description: "For any API key, whatever its scopes, test keys and keys of a project among them. It counts as a use of the key.",
+	}, a.getAPIKeySelf)
+	route(a, op{
+		ID: "revoke-api-key-self", Method: "POST", Path: "/v1/keys/self/revoke", Tag: tag, Holder: true, Summary: "Revoke the API key that asks",
+		Description: "Whoever holds a key may end it: needs no scope, and works from every address, beyond its rate limit, while it is disabled or expired, and " +
+			"whatever the status of its tenant is. On every replica within a second, for good.", Errors: []int{409},
+	}, a.revokeAPIKeySelf)
 	route(a, op{
 		ID: "verify-key", Method: "POST", Path: "/v1/keys/verify", Tag: tag, ReadOnly: true, Plain: a.verifyPlain, Summary: "Verify a key",
 		Description: "Answers 200 with an outcome, also when it denies. Needs apikeys:verify. The checks run in this order, and one that denies spends nothing of " +
@@ -392,6 +408,23 @@ func (a *API) actOnKey(
 		return nil, err
 	}
 	return a.oneAPIKey(act(ctx, tenant, in.Key, in.reason()))
+}
+
+func (a *API) getAPIKeySelf(ctx context.Context, _ *struct{}) (*one[APIKeySelf], error) {
+	k, err := a.s.APIKeys.Self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &one[APIKeySelf]{ETag: etag(k.UpdatedAt), Body: APIKeySelf{
+		TenantAPIKey: TenantAPIKey{APIKey: a.apiKeyOf(k.Key), TenantSlug: k.TenantSlug, TenantName: k.TenantName},
+		TenantStatus: k.TenantStatus, Products: k.Products,
+	}}, nil
+}
+
+type revokeSelfInput struct{ ReasonBody }
+
+func (a *API) revokeAPIKeySelf(ctx context.Context, in *revokeSelfInput) (*one[APIKey], error) {
+	return a.oneAPIKey(a.s.APIKeys.RevokeSelf(ctx, in.reason()))
 }
 
 type rotateAPIKeyInput struct {

@@ -18,6 +18,7 @@ var errorCodes = []errorCode{
 	{"api_key_expired", 409, "The key has expired. Extend it first, or make a new one."},
 	{"api_key_limit_reached", 409, "The tenant's plan allows no more API keys that work: revoke one first."},
 	{"api_key_not_found", 404, "No such API key, or not yours."},
+	{"api_key_required", 403, "The operation is about the API key that asks: send one as the credential."},
 	{"api_key_revoked", 409, "The key is revoked, for good."},
 	{"api_key_rotated", 409, "The key was replaced by another: change that one, or revoke this one to end its grace."},
 	{"audit_event_not_found", 404, "No such record of the audit log, or not yours."},

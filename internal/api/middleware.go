@@ -151,7 +151,11 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 		writeProblem(w, r, problem(http.StatusBadRequest, "invalid_text", "The URL holds a NUL character or is not valid UTF-8."))
 		return
 	}
-	if err := a.authenticate(r, c); err != nil {
+	check := a.s.Authenticate
+	if o.Holder {
+		check = a.s.Holder
+	}
+	if err := a.authenticate(r, c, check); err != nil {
 		writeProblem(w, r, a.answer(r.Context(), err))
 		return
 	}
@@ -255,7 +259,7 @@ var noSniff, noStore = []string{"nosniff"}, []string{"no-store"}
 var errNoCredential = fault.New(fault.Unauthenticated, "credential_required", "This needs a credential: send Authorization: Bearer with a token or key.")
 
 // authenticate finds out where a request is from, and whose it is.
-func (a *API) authenticate(r *http.Request, c *call) error {
+func (a *API) authenticate(r *http.Request, c *call, check func(ctx context.Context, bearer string) (access.Principal, error)) error {
 	values := r.Header["Authorization"]
 	if len(values) == 0 {
 		return errNoCredential
@@ -271,7 +275,7 @@ func (a *API) authenticate(r *http.Request, c *call) error {
 	} else if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		c.from.SourceIP = ap.Addr().Unmap().WithZone("")
 	}
-	who, err := a.s.Authenticate(r.Context(), bearer)
+	who, err := check(r.Context(), bearer)
 	if err != nil {
 		return err
 	}

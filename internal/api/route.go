@@ -22,6 +22,7 @@ type op struct {
 	Description string        // order of a list, side effects, what is shown once
 	Status      int           // of success; 0: 200, or 201 when Creates
 	Creates     bool          // takes Idempotency-Key
+	Holder      bool          // the credential is an API key in whatever state: for who ends his own
 	ReadOnly    bool          // a POST that changes nothing, such as verify
 	MaxBody     int64         // 0: MaxBody
 	Wait        time.Duration // how long it may wait for something to happen, besides working

@@ -262,6 +262,10 @@ func (s *Service) Revoke(ctx context.Context, tenant id.Tenant, key id.APIKey, r
 	if err := access.Require(ctx, access.APIKeysWrite, tenant); err != nil {
 		return Key{}, err
 	}
+	return s.revoke(ctx, tenant, key, reason)
+}
+
+func (s *Service) revoke(ctx context.Context, tenant id.Tenant, key id.APIKey, reason string) (Key, error) {
 	reason, err := checkReason(reason)
 	if err != nil {
 		return Key{}, err

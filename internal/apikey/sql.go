@@ -56,6 +56,26 @@ func selectKey(ctx context.Context, tx pg.Tx, tenant id.Tenant, key id.APIKey) (
 	return pg.One[Key](ctx, tx, selectKeySQL, tenant, key)
 }
 
+const selectSelfSQL = `
+SELECT` + keyColumns + `,
+	tenant_slug, tenant_name, COALESCE(landlord_effective_status(self)::text, 'archived') AS tenant_status,
+	ARRAY(
+		SELECT x.product
+		FROM tenant_products x
+		WHERE x.tenant_id = self
+			AND x.enabled
+			AND (x.expires_at IS NULL OR x.expires_at > $3)
+			AND (k.product = '' OR x.product = k.product)
+		ORDER BY x.product
+	) AS products
+FROM (SELECT t.id AS self, t.slug AS tenant_slug, t.name AS tenant_name FROM tenants t WHERE t.id = $1) t
+CROSS JOIN LATERAL (` + selectKeySQL + `) k`
+
+// selectSelf reads a key with what it may know of its tenant.
+func selectSelf(ctx context.Context, tx pg.Tx, tenant id.Tenant, key id.APIKey, now time.Time) (Self, error) {
+	return pg.One[Self](ctx, tx, selectSelfSQL, tenant, key, now)
+}
+
 const lockKeySQL = selectKeySQL + `
 FOR UPDATE`
 
@@ -78,13 +98,17 @@ FROM api_keys
 WHERE`
 
 	// Of a tenant and those below it: the newest of each, and of them the newest.
-	searchBelowSQL = `SELECT k.*, t.slug AS tenant_slug, t.name AS tenant_name
-FROM tenants t
+	searchBelowSQL = `SELECT` + keyColumns + `,
+	tenant_slug, tenant_name
+FROM (
+	SELECT t.id AS below, t.slug AS tenant_slug, t.name AS tenant_name
+	FROM tenants t
+	WHERE t.deleted_at IS NULL
+		AND t.path >= (SELECT r.path FROM tenants r WHERE r.id = @root)
+		AND t.path < (SELECT r.path || '\xffffffffffffffffffffffffffffffffff'::bytea FROM tenants r WHERE r.id = @root)
+) t
 CROSS JOIN LATERAL (`
-	searchBelowEndSQL = `) k
-WHERE t.deleted_at IS NULL
-	AND t.path >= (SELECT r.path FROM tenants r WHERE r.id = @root)
-	AND t.path < (SELECT r.path || '\xffffffffffffffffffffffffffffffffff'::bytea FROM tenants r WHERE r.id = @root)`
+	searchBelowEndSQL = `) k`
 
 	newestKeysSQL = `
 ORDER BY id DESC
@@ -92,7 +116,7 @@ LIMIT @limit`
 
 	whereAny         = ` TRUE`
 	whereTenant      = ` tenant_id = @tenant_id`
-	whereOuterTenant = ` tenant_id = t.id`
+	whereOuterTenant = ` tenant_id = below`
 	whereBefore      = ` id < @after`
 	whereProject     = ` project_id = @project_id`
 	whereProduct     = ` product = @product`

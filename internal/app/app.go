@@ -147,7 +147,7 @@ func (a *App) compose() error {
 	a.loops = loops
 
 	a.api = api.New(api.Services{
-		Authenticate: a.authenticate, ClientIP: a.clientIP, Idempotency: a.idempotency, Settle: a.settle,
+		Authenticate: a.authenticate, Holder: a.verifier.Holder, ClientIP: a.clientIP, Idempotency: a.idempotency, Settle: a.settle,
 		Logger: a.log, Version: a.cfg.Version,
 		ResolveTenant: a.resolveTenant, Operators: a.operators, Audit: a.audits, Tenants: a.tenants, APIKeys: a.keys,
 		Catalog: a.catalog, Entitlements: a.grants, Projects: a.projects, Webhooks: a.webhooks,

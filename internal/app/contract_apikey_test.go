@@ -125,6 +125,21 @@ func apiKeyContracts() map[string]contract {
 				{"an end in the past", set("expires_at", "2020-01-01T00:00:00Z"), 422, "in_the_past"},
 			}, gone...),
 		},
+		"get-api-key-self": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				_, token := w.newKey(t)
+				return apptest.Request{Method: "GET", Path: "/v1/keys/self", Token: token}
+			},
+			status: 200, self: true,
+		},
+		"revoke-api-key-self": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				path, token := w.newKey(t)
+				w.must(t, "POST", path+"/disable", nil)
+				return apptest.Request{Method: "POST", Path: "/v1/keys/self/revoke", Token: token, Body: map[string]any{"reason": "leaked"}}
+			},
+			status: 200, writes: true, self: true, bad: []bad{badReason},
+		},
 		"get-key-policy": {
 			good: func(_ *testing.T, w *world) apptest.Request {
 				return apptest.Request{Method: "GET", Path: "/v1/tenants/" + w.Tenant + "/key-policy"}
