@@ -36,7 +36,8 @@ type APIKey struct {
 	LastUsedIP     *string        `json:"last_used_ip"`
 	UsageCount     int64          `json:"usage_count"` // verifications that answered VALID
 	Metadata       map[string]any `json:"metadata"`
-	CreatedBy      string         `json:"created_by"` // type and id: "user:operator_…"
+	ImportedAt     *time.Time     `json:"imported_at"` // nil: its token was made by landlord
+	CreatedBy      string         `json:"created_by"`  // type and id: "user:operator_…"
 	CreatedAt      time.Time      `json:"created_at"`
 	UpdatedAt      time.Time      `json:"updated_at"`
 

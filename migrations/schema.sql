@@ -40,6 +40,26 @@ CREATE TYPE public.tenant_status AS ENUM (
     'archived'
 );
 
+CREATE FUNCTION public.landlord_count_slow_keys(begins text[]) RETURNS TABLE(prefix text, keys integer)
+    LANGUAGE plpgsql ROWS 100
+    AS $_$
+DECLARE
+    scope text := coalesce(current_setting('landlord.operator', true), '');
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('landlord_count_slow_keys'));
+    PERFORM set_config('landlord.operator', 'on', true);
+    RETURN QUERY
+        SELECT k.prefix, count(*)::int
+          FROM api_keys k
+         WHERE left(k.hash, 1) = '$'
+           AND k.prefix = ANY (begins)
+         GROUP BY k.prefix;
+    PERFORM set_config('landlord.operator', scope, true);
+END;
+$_$;
+
+COMMENT ON FUNCTION public.landlord_count_slow_keys(begins text[]) IS 'How many keys of all tenants begin so and can''t be looked up by their tokens: each of them is tried, so they must be few.';
+
 CREATE FUNCTION public.landlord_drop_month_partition(parent text, month date) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -170,6 +190,23 @@ END;
 $$;
 
 COMMENT ON FUNCTION public.landlord_key_policies(tenant uuid) IS 'The key policies that bind a tenant, from the root down to its own, also in the tenant''s scope, which does not see those above it.';
+
+CREATE FUNCTION public.landlord_keys_by_hash(hashes text[]) RETURNS TABLE(hash text, id uuid, tenant_id uuid)
+    LANGUAGE plpgsql ROWS 10
+    AS $$
+DECLARE
+    scope text := coalesce(current_setting('landlord.operator', true), '');
+BEGIN
+    PERFORM set_config('landlord.operator', 'on', true);
+    RETURN QUERY
+        SELECT k.hash, k.id, k.tenant_id
+          FROM api_keys k
+         WHERE k.hash = ANY (hashes);
+    PERFORM set_config('landlord.operator', scope, true);
+END;
+$$;
+
+COMMENT ON FUNCTION public.landlord_keys_by_hash(hashes text[]) IS 'The keys of all tenants that are stored under the hashes: an import asks which of its tokens are keys already.';
 
 CREATE FUNCTION public.landlord_make_month_partition(parent text, month date) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -344,6 +381,7 @@ CREATE TABLE public.api_keys (
     generation integer DEFAULT 1 NOT NULL,
     origin_id uuid,
     expiry_notice_at timestamp with time zone,
+    imported_at timestamp with time zone,
     CONSTRAINT api_keys_allowed_ips_check CHECK ((cardinality(allowed_ips) > 0)),
     CONSTRAINT api_keys_disabled_check CHECK (((disabled_at IS NULL) OR (NOT is_active))),
     CONSTRAINT api_keys_disabled_reason_check CHECK (((disabled_reason IS NULL) OR (disabled_at IS NOT NULL))),
@@ -352,10 +390,11 @@ CREATE TABLE public.api_keys (
     CONSTRAINT api_keys_last4_check CHECK ((char_length(last4) <= 4)),
     CONSTRAINT api_keys_metadata_check CHECK ((jsonb_typeof(metadata) = 'object'::text)),
     CONSTRAINT api_keys_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
-    CONSTRAINT api_keys_prefix_check CHECK (((char_length(prefix) >= 1) AND (char_length(prefix) <= 40))),
+    CONSTRAINT api_keys_prefix_check CHECK (((char_length(prefix) <= 40) AND ((prefix <> ''::text) OR (imported_at IS NOT NULL)))),
     CONSTRAINT api_keys_rate_limit_rpm_check CHECK ((rate_limit_rpm > 0)),
     CONSTRAINT api_keys_revoked_check CHECK (((revoked_reason IS NULL) OR (revoked_at IS NOT NULL))),
     CONSTRAINT api_keys_rotated_check CHECK (((rotated_to IS NULL) OR (grace_ends_at IS NOT NULL))),
+    CONSTRAINT api_keys_slow_hash_check CHECK ((("left"(hash, 1) <> '$'::text) OR ((imported_at IS NOT NULL) AND (char_length(prefix) >= 8)))),
     CONSTRAINT api_keys_usage_count_check CHECK ((usage_count >= 0))
 )
 WITH (fillfactor='80');
@@ -368,11 +407,11 @@ COMMENT ON COLUMN public.api_keys.project_id IS 'The project the key is confined
 
 COMMENT ON COLUMN public.api_keys.product IS 'The product the key is confined to; NULL = all products.';
 
-COMMENT ON COLUMN public.api_keys.prefix IS 'Leading characters of the key, for people to tell keys apart.';
+COMMENT ON COLUMN public.api_keys.prefix IS 'Leading characters of the key, for people to tell keys apart, and to find keys with slow hashes by; empty for a key imported as a bare hash.';
 
 COMMENT ON COLUMN public.api_keys.last4 IS 'Last characters of the key, likewise; empty for a key imported as a bare hash.';
 
-COMMENT ON COLUMN public.api_keys.hash IS 'Digest in an encoded form that names its algorithm and pepper; the look-up key of verification.';
+COMMENT ON COLUMN public.api_keys.hash IS 'Digest in an encoded form that names its algorithm and pepper; the look-up key of verification. One that begins with $ is the argon2id or bcrypt hash that another system made; it stays only until the key is used.';
 
 COMMENT ON COLUMN public.api_keys.scopes IS 'What the key may do: exact (renders:create) or noun:*.';
 
@@ -401,6 +440,8 @@ COMMENT ON COLUMN public.api_keys.generation IS 'How many keys the chain of rota
 COMMENT ON COLUMN public.api_keys.origin_id IS 'The first key of the chain of rotations; NULL = this one.';
 
 COMMENT ON COLUMN public.api_keys.expiry_notice_at IS 'When the next notice of its end is due: 30, 7 and 1 days before expires_at and then; NULL = none is to come. Bookkeeping, not part of the ETag.';
+
+COMMENT ON COLUMN public.api_keys.imported_at IS 'When it was imported; NULL = its token was made here.';
 
 CREATE TABLE public.audit_log (
     id bigint NOT NULL,
@@ -1733,6 +1774,8 @@ CREATE INDEX api_keys_expiry_notice_idx ON public.api_keys USING btree (expiry_n
 
 CREATE INDEX api_keys_grace_ends_idx ON public.api_keys USING btree (grace_ends_at) WHERE ((grace_ends_at IS NOT NULL) AND (revoked_at IS NULL));
 
+CREATE INDEX api_keys_imported_idx ON public.api_keys USING btree (imported_at) WHERE (imported_at IS NOT NULL);
+
 CREATE INDEX api_keys_last4_idx ON public.api_keys USING btree (last4);
 
 CREATE INDEX api_keys_origin_idx ON public.api_keys USING btree (tenant_id, origin_id, generation) WHERE (origin_id IS NOT NULL);
@@ -1746,6 +1789,8 @@ CREATE INDEX api_keys_project_idx ON public.api_keys USING btree (tenant_id, pro
 CREATE UNIQUE INDEX api_keys_rotated_from_key ON public.api_keys USING btree (tenant_id, rotated_from) WHERE (rotated_from IS NOT NULL);
 
 CREATE UNIQUE INDEX api_keys_rotated_to_key ON public.api_keys USING btree (tenant_id, rotated_to) WHERE (rotated_to IS NOT NULL);
+
+CREATE INDEX api_keys_slow_hash_idx ON public.api_keys USING btree (prefix text_pattern_ops) WHERE ("left"(hash, 1) = '$'::text);
 
 CREATE UNIQUE INDEX api_keys_tenant_id_name_key ON public.api_keys USING btree (tenant_id, name) WHERE ((revoked_at IS NULL) AND (grace_ends_at IS NULL));
 

@@ -21,6 +21,7 @@ type keysCmd struct {
 	Enable     keyEnableCmd     `cmd:"" help:"Let a disabled key work again."`
 	Rotate     keyRotateCmd     `cmd:"" help:"Replace a key by a new one with the same settings."`
 	Revoke     keyRevokeCmd     `cmd:"" help:"End a key for good."`
+	Import     keyImportCmd     `cmd:"" help:"Bring keys that were issued elsewhere; they go on working."`
 	Self       keySelfCmd       `cmd:"" help:"Show the key that is the credential (--token)."`
 	RevokeSelf keyRevokeSelfCmd `cmd:"" help:"End the key that is the credential (--token), for good."`
 	Verify     keyVerifyCmd     `cmd:"" help:"Ask whether a token may do something; fails unless it is VALID."`
@@ -59,6 +60,7 @@ func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {
 		{"from", k.LastUsedIP},
 		{"metadata", k.Metadata},
 		{"issued by", k.CreatedBy},
+		{"imported", k.ImportedAt},
 		{"created", k.CreatedAt},
 	}, more...)...)
 }

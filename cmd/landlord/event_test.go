@@ -126,7 +126,7 @@ func TestEvents_tail(t *testing.T) {
 	got = append(got, next())
 	away.shut.Store(true)
 	away.CloseClientConnections() // the one that waits
-	for range 4 { // once more than a call is repeated
+	for range 4 {                 // once more than a call is repeated
 		<-away.met
 	}
 	publish("away")

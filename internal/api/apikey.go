@@ -25,8 +25,8 @@ type APIKey struct {
 	Environment    string      `json:"environment" enum:"live,test"`
 	Name           string      `json:"name" example:"Production server"`
 	Description    string      `json:"description,omitempty"`
-	Prefix         string      `json:"prefix" example:"ll_live_1VqX" doc:"How the token begins: enough to tell it from others, too little to use it."`
-	Last4          string      `json:"last4" example:"9aZx" doc:"How the token ends."`
+	Prefix         string      `json:"prefix" example:"ll_live_1VqX" doc:"How the token begins: enough to tell it from others, too little to use it. Of an imported key, as far as it is known."`
+	Last4          string      `json:"last4" example:"9aZx" doc:"How the token ends, likewise."`
 	Scopes         []string    `json:"scopes" example:"[\"renders:*\"]"`
 	AllowedIPs     []string    `json:"allowed_ips" doc:"Networks it works from; none: from everywhere."`
 	RateLimitRPM   int         `json:"rate_limit_rpm" doc:"Requests a minute, all of which may come at once."`
@@ -44,6 +44,7 @@ type APIKey struct {
 	LastUsedIP     *netip.Addr `json:"last_used_ip,omitempty"`
 	UsageCount     int64       `json:"usage_count" doc:"Verifications that answered VALID, up to a second late."`
 	Metadata       Metadata    `json:"metadata" doc:"Yours; a verification returns it."`
+	ImportedAt     *time.Time  `json:"imported_at,omitempty" doc:"Absent: its token was made here."`
 	CreatedBy      string      `json:"created_by,omitempty" example:"user:operator_01jd3q8v6ze3nbq2m5xk7c9w4t" doc:"Who issued it: type and id."`
 	CreatedAt      time.Time   `json:"created_at"`
 	UpdatedAt      time.Time   `json:"updated_at" doc:"Use of the key does not move it."`
@@ -104,7 +105,7 @@ type RotateAPIKey struct {
 
 // VerifyKey asks whether a token may do something. What is left out is not asked.
 type VerifyKey struct {
-	Key         string     `json:"key" maxLength:"200" example:"ll_live_1VqX…9aZx" doc:"The token, as the end caller sent it."`
+	Key         string     `json:"key" maxLength:"255" example:"ll_live_1VqX…9aZx" doc:"The token, as the end caller sent it."`
 	Product     string     `json:"product,omitempty" maxLength:"100" doc:"The tenant must be entitled to it now."`
 	Project     id.Project `json:"project,omitzero" doc:"The key must reach it."`
 	Environment string     `json:"environment,omitempty" enum:"live,test"`
@@ -164,7 +165,8 @@ func (a *API) apiKeyOf(k apikey.Key) APIKey {
 		Description: k.Description, Prefix: k.Prefix, Last4: k.Last4, Scopes: k.Scopes, AllowedIPs: cidrs(k.AllowedIPs), RateLimitRPM: k.RateLimitRPM,
 		IsActive: k.IsActive, DisabledAt: utc(k.DisabledAt), DisabledReason: k.DisabledReason, State: string(a.s.APIKeys.StateOf(k)), ExpiresAt: utc(k.ExpiresAt), RevokedAt: utc(k.RevokedAt),
 		RevokedReason: k.RevokedReason, RotatedFrom: k.RotatedFrom, RotatedTo: k.RotatedTo, GraceEndsAt: utc(k.GraceEndsAt),
-		LastUsedAt: utc(k.LastUsedAt), LastUsedIP: k.LastUsedIP, UsageCount: k.UsageCount, Metadata: k.Metadata, CreatedBy: k.CreatedBy,
+		LastUsedAt: utc(k.LastUsedAt), LastUsedIP: k.LastUsedIP, UsageCount: k.UsageCount, Metadata: k.Metadata,
+		ImportedAt: utc(k.ImportedAt), CreatedBy: k.CreatedBy,
 		CreatedAt: k.CreatedAt.UTC(), UpdatedAt: k.UpdatedAt.UTC(),
 	}
 }

@@ -15,6 +15,7 @@ func (a *API) routes() {
 	a.tokenRoutes()
 	a.auditRoutes()
 	a.apiKeyRoutes()
+	a.keyImportRoutes()
 	a.keyPolicyRoutes()
 	a.catalogRoutes()
 	a.entitlementRoutes()

@@ -182,7 +182,7 @@ func readPlain(p *apikey.VerifyParams, r *plainReader, name string) (bit uint, o
 	var err error
 	switch name {
 	case "key":
-		p.Token = str(200)
+		p.Token = str(apikey.MaxForeignToken)
 		return 1, ok
 	case "product":
 		p.Product = str(100)

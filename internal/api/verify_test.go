@@ -41,7 +41,7 @@ func checkPlain(t *testing.T, question []byte) (ok bool) {
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("%s: read as %+v, want %+v", question, got, want)
 	}
-	if len(b.Key) > 200 || len(b.Product) > 100 || len(b.Scopes) > 50 || b.Cost != nil && *b.Cost > 1_000_000 {
+	if len(b.Key) > 255 || len(b.Product) > 100 || len(b.Scopes) > 50 || b.Cost != nil && *b.Cost > 1_000_000 {
 		t.Fatalf("%s: beyond what the operation takes", question)
 	}
 	return true
@@ -60,7 +60,7 @@ func TestParsePlain(t *testing.T) {
 		`{"key":"a","scopes":["a",]}`, `{"key":"a","environment":"prod"}`, `{"key":"a","environment":""}`, `{"key":"a","cost":-1}`, `{"key":"a","cost":01}`,
 		`{"key":"a","cost":1.5}`, `{"key":"a","cost":1e3}`, `{"key":"a","cost":1000001}`, `{"key":"a","cost":99999999}`, `{"key":"a","cost":}`, `{"key":"a","write":1}`,
 		`{"key":"a","ip":"here"}`, `{"key":"a","ip":""}`, `{"key":"a","project":"x"}`, `{"key":"a","project":""}`, "{\"key\":\"a\x00\"}",
-		`{"key":"` + strings.Repeat("a", 201) + `"}`, `{"key":"a","product":"` + strings.Repeat("a", 101) + `"}`,
+		`{"key":"` + strings.Repeat("a", 256) + `"}`, `{"key":"a","product":"` + strings.Repeat("a", 101) + `"}`,
 		`{"key":"a","scopes":[` + strings.Repeat(`"a",`, 50) + `"a"]}`,
 	} {
 		if _, ok := parsePlain(q); ok {

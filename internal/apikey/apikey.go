@@ -70,8 +70,8 @@ type Key struct {
 	Environment    Environment    `db:"environment"`
 	Name           string         `db:"name"`
 	Description    string         `db:"description"`
-	Prefix         string         `db:"prefix"` // ll_live_ and the first 4 characters of the random part
-	Last4          string         `db:"last4"`
+	Prefix         string         `db:"prefix"` // ll_live_ and the first 4 characters of the random part; of an imported key as far as it is known
+	Last4          string         `db:"last4"`  // likewise
 	Scopes         []string       `db:"scopes"`
 	AllowedIPs     []netip.Prefix `db:"allowed_ips"` // none: from everywhere
 	RateLimitRPM   int            `db:"rate_limit_rpm"`
@@ -88,6 +88,7 @@ type Key struct {
 	LastUsedIP     *netip.Addr    `db:"last_used_ip"`
 	UsageCount     int64          `db:"usage_count"` // verifications that answered VALID
 	Metadata       map[string]any `db:"metadata"`    // a verification returns it
+	ImportedAt     *time.Time     `db:"imported_at"` // nil: its token was made here
 	CreatedBy      string         `db:"created_by"`
 	CreatedAt      time.Time      `db:"created_at"`
 	UpdatedAt      time.Time      `db:"updated_at"`
@@ -115,6 +116,15 @@ func (k Key) StateAt(now time.Time) State {
 	}
 }
 
+// issued is when the key's life here began: of an imported one not when another
+// system made it.
+func (k Key) issued() time.Time {
+	if k.ImportedAt != nil {
+		return *k.ImportedAt
+	}
+	return k.CreatedAt
+}
+
 // past reports whether an end was reached: at its very instant a key no longer works.
 func past(end *time.Time, now time.Time) bool { return end != nil && !now.Before(*end) }
 
@@ -135,19 +145,24 @@ type CreateParams struct {
 
 func (p *CreateParams) validate(now time.Time) error {
 	var f fault.Fields
-	p.Name = checkName(&f, p.Name)
-	checkText(&f, "description", p.Description, MaxDescription)
-	f.Check(p.Environment.Valid(), "environment", "not_one_of", "environment is live or test.")
-	p.Scopes = checkScopes(&f, p.Scopes)
-	p.AllowedIPs = checkNetworks(&f, p.AllowedIPs)
-	if p.RateLimitRPM != 0 {
-		checkRPM(&f, p.RateLimitRPM)
-	}
-	checkExpiry(&f, p.ExpiresAt, now)
-	p.Metadata = merge(nil, p.Metadata)
-	checkMetadata(&f, p.Metadata)
+	p.check(&f, now)
 	checkManagement(&f, p.Scopes, p.Environment, p.ProjectID)
 	return f.Err()
+}
+
+// check fills in defaults, and complains of what is wrong whatever the key is for.
+func (p *CreateParams) check(f *fault.Fields, now time.Time) {
+	p.Name = checkName(f, p.Name)
+	checkText(f, "description", p.Description, MaxDescription)
+	f.Check(p.Environment.Valid(), "environment", "not_one_of", "environment is live or test.")
+	p.Scopes = checkScopes(f, p.Scopes)
+	p.AllowedIPs = checkNetworks(f, p.AllowedIPs)
+	if p.RateLimitRPM != 0 {
+		checkRPM(f, p.RateLimitRPM)
+	}
+	checkExpiry(f, p.ExpiresAt, now)
+	p.Metadata = merge(nil, p.Metadata)
+	checkMetadata(f, p.Metadata)
 }
 
 // UpdateParams changes a key; absent fields stay as they are.
@@ -189,7 +204,7 @@ func (p *UpdateParams) apply(k *Key, now time.Time, rules Rules) ([]string, erro
 		checkRPM(&f, k.RateLimitRPM)
 	}
 	if p.ExpiresAt.ApplyPtr(&k.ExpiresAt) {
-		k.ExpiresAt = rules.end(&f, k.ExpiresAt, k.CreatedAt)
+		k.ExpiresAt = rules.end(&f, k.ExpiresAt, k.issued())
 		checkExpiry(&f, k.ExpiresAt, now)
 	}
 	if p.IsActive.Present() {
@@ -267,7 +282,7 @@ func (p Filter) validate() error {
 	var f fault.Fields
 	f.Check(p.Environment == "" || p.Environment.Valid(), "environment", "not_one_of", "environment is live or test.")
 	f.Check(p.State == "" || p.State.Valid(), "state", "not_one_of", "state is active, disabled, expired or revoked.")
-	checkText(&f, "prefix", p.Prefix, maxBrand+len("_live_")+shownLen)
+	checkText(&f, "prefix", p.Prefix, max(MaxPrefix, maxBrand+len("_live_")+shownLen))
 	f.Check(p.Last4 == "" || len(p.Last4) == 4, "last4", "wrong_format", "last4 has 4 characters.")
 	checkText(&f, "product", p.Product, 100)
 	checkText(&f, "created_by", p.CreatedBy, maxActor)

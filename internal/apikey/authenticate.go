@@ -52,10 +52,3 @@ func (v *Verifier) Authenticate(ctx context.Context, token string) (access.Princ
 	}
 	return p, nil
 }
-
-// IsToken reports whether a credential has the form of an API key, so that the
-// composition root knows whom to ask.
-func IsToken(s string) bool {
-	_, ok := ParseToken(s)
-	return ok
-}

@@ -14,9 +14,10 @@ import (
 // answers from memory while the change feed is fresh, else from the database.
 //
 // The form is looked at only when memory doesn't know the token: what it knows
-// had it. Between random input and the database stands the checksum.
+// had it. Between random input and the database stands the checksum, or, once keys
+// were imported, how their tokens begin.
 func (v *Verifier) lookup(ctx context.Context, token string) (e *entry, formed bool, err error) {
-	if len(token) > maxToken {
+	if len(token) > MaxForeignToken {
 		return nil, false, nil
 	}
 	sum := v.ring.Sum(token)
@@ -29,7 +30,7 @@ func (v *Verifier) lookup(ctx context.Context, token string) (e *entry, formed b
 		hits.absent.Add(1)
 		return nil, true, nil
 	}
-	if _, ok := ParseToken(token); !ok {
+	if !v.couldBe(token) {
 		return nil, false, nil
 	}
 	v.misses.Add(1)
@@ -45,8 +46,8 @@ func (v *Verifier) remembered(sum secret.Sum) (e *entry, ok bool) {
 			return e, true
 		}
 	}
-	_, ok = v.absent.GetIfPresent(sum)
-	return nil, ok
+	asked, ok := v.absent.GetIfPresent(sum)
+	return nil, ok && v.gens.heard(asked)
 }
 
 // loaded is what a statement answered, and when it was sent: reads is the count
@@ -107,17 +108,44 @@ func gone(err error) error {
 	}
 }
 
+// lookupInDatabase looks for the token's digests, and, if keys that were imported
+// as slow hashes begin as it does, among those.
 func (v *Verifier) lookupInDatabase(ctx context.Context, sum secret.Sum, token string) (*entry, error) {
-	remembered := func() (*entry, bool) { return v.remembered(sum) }
-	return flight(ctx, v, "k"+string(sum[:]), remembered, func(ctx context.Context) (*entry, error) {
+	begins := v.forms.slow(token) // mostly none
+	e, err := v.load(ctx, sum, token, "", len(begins) == 0)
+	if e != nil || err != nil || len(begins) == 0 {
+		return e, err
+	}
+	if e, ok := v.remembered(sum); ok {
+		return e, nil
+	}
+	return v.lookupSlow(ctx, sum, token, begins)
+}
+
+// load reads the key whose stored form is one of the token's digests, or slow,
+// unless that is empty. last says that without one there is no such key.
+func (v *Verifier) load(ctx context.Context, sum secret.Sum, token, slow string, last bool) (*entry, error) {
+	remembered := func() (looked, bool) {
+		seq := v.gens.last.Load()
+		e, ok := v.remembered(sum)
+		return looked{e, seq}, ok
+	}
+	name := "k" + string(sum[:]) + slow
+	found, err := flight(ctx, v, name, remembered, func(ctx context.Context) (looked, error) {
 		seq := v.gens.last.Load() // before the statement: see generations
-		r, err := selectVerification(ctx, v.db, v.ring.Digests(token))
+		stored := append(v.ring.Digests(token), v.ring.ImportedDigests(token)...)
+		if slow != "" {
+			stored = append(stored, slow)
+		}
+		r, err := selectVerification(ctx, v.db, stored)
 		switch {
 		case pg.IsNoRows(err):
-			v.absent.Set(sum, struct{}{})
-			return nil, nil
+			if last {
+				v.absent.Set(sum, seq)
+			}
+			return looked{nil, seq}, nil
 		case err != nil:
-			return nil, err
+			return looked{}, err
 		}
 		e := v.views.newEntry(r, seq)
 		if v.current(e) {
@@ -127,8 +155,20 @@ func (v *Verifier) lookupInDatabase(ctx context.Context, sum secret.Sum, token s
 		if !v.ring.IsCurrent(r.Hash) {
 			v.usage.upgrade(e, v.ring.Digest(token))
 		}
-		return e, nil
-	}, func(e *entry) bool { return e == nil || v.fresh() && v.current(e) })
+		return looked{e, seq}, nil
+	}, func(l looked) bool {
+		if l.e == nil {
+			return v.gens.heard(l.seq)
+		}
+		return v.fresh() && v.current(l.e)
+	})
+	return found.e, err
+}
+
+// looked is what a look-up found, or that it found nothing, by which change.
+type looked struct {
+	e   *entry
+	seq uint64
 }
 
 // current reports whether nothing that the entry depends on changed since before

@@ -3,6 +3,7 @@ package apikey
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -226,11 +227,18 @@ func compact(raw []byte) json.RawMessage {
 	return bytes.Clone(b.Bytes()) // without room to grow
 }
 
+// lastNano is the last instant that nanoseconds since 1970 can say.
+var lastNano = time.Unix(0, math.MaxInt64)
+
 func nanos(t *time.Time) int64 {
-	if t == nil {
+	switch {
+	case t == nil:
 		return 0
+	case t.After(lastNano): // an end in the year 2999 is later than now
+		return math.MaxInt64
+	default:
+		return t.UnixNano()
 	}
-	return t.UnixNano()
 }
 
 // earlier returns the earlier of two instants, of which 0 is never.

@@ -24,6 +24,7 @@ type generations struct {
 	mu     sync.Mutex // serialises changes; readers don't take it
 	last   atomic.Uint64
 	all    atomic.Uint64 // number of the last change that concerned everything
+	added  atomic.Uint64 // number of the last change that made keys of tokens that somebody may have asked for
 	stripe [stripes]atomic.Uint64
 }
 
@@ -77,3 +78,14 @@ func (g *generations) change(all bool, ids ...[16]byte) {
 		}
 	}
 }
+
+// imports makes what was read before it, and not found, stale: the tokens of
+// imported keys are older than the keys.
+func (g *generations) imports() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.added.Store(g.last.Add(1))
+}
+
+// heard reports whether no key was imported since change number seq.
+func (g *generations) heard(seq uint64) bool { return g.added.Load() <= seq && g.all.Load() <= seq }

@@ -3,6 +3,7 @@ package apikey
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -137,20 +138,27 @@ func (r Rules) latest(issued time.Time) *time.Time {
 // makeRoom refuses one key more than the plan allows. Two that ask at the same
 // time take turns; keys in their grace after rotation don't count.
 func (r Rules) makeRoom(ctx context.Context, tx pg.Tx, tenant id.Tenant, now time.Time) error {
+	room, err := r.room(ctx, tx, tenant, now)
+	if err == nil && room == 0 {
+		err = r.errFull()
+	}
+	return err
+}
+
+// room is how many keys more the plan allows, until the transaction ends.
+func (r Rules) room(ctx context.Context, tx pg.Tx, tenant id.Tenant, now time.Time) (int, error) {
 	if r.MaxKeys == 0 {
-		return nil
+		return math.MaxInt, nil
 	}
 	if err := lockTenant(ctx, tx, tenant); err != nil {
-		return err
+		return 0, err
 	}
 	n, err := countKeys(ctx, tx, tenant, now, r.MaxKeys)
-	if err != nil {
-		return err
-	}
-	if n >= r.MaxKeys {
-		return fault.Conflict("api_key_limit_reached", "The tenant's plan allows %d API keys that are neither revoked nor expired nor replaced.", r.MaxKeys)
-	}
-	return nil
+	return max(0, r.MaxKeys-n), err
+}
+
+func (r Rules) errFull() error {
+	return fault.Conflict("api_key_limit_reached", "The tenant's plan allows %d API keys that are neither revoked nor expired nor replaced.", r.MaxKeys)
 }
 
 // PutPolicyParams is a whole policy: what it leaves out is back at its default.

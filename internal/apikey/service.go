@@ -236,6 +236,9 @@ func (s *Service) Update(ctx context.Context, p UpdateParams) (Key, error) {
 			}
 		}
 		if slices.Contains(fields, "scopes") {
+			if err := checkImported(k); err != nil {
+				return err
+			}
 			added := slices.DeleteFunc(slices.Clone(k.Scopes), func(x string) bool { return slices.Contains(was.Scopes, x) })
 			if err := requireHeld(ctx, added); err != nil {
 				return err
@@ -462,6 +465,15 @@ func notEnded(k Key) error {
 	}
 }
 
+// checkImported keeps landlord's own permissions away from keys whose tokens were
+// made elsewhere. A key that replaces one by rotation is ours.
+func checkImported(k Key) error {
+	if k.ImportedAt == nil || len(permissions(k.Scopes)) == 0 {
+		return nil
+	}
+	return fault.InvalidField("scopes", "scope_not_allowed", "An imported key can't have scopes that begin with %s.", managementPrefix)
+}
+
 // requireHeld refuses to hand out permissions that the caller does not have.
 func requireHeld(ctx context.Context, scopes []string) error {
 	who, _ := access.From(ctx)
@@ -516,11 +528,13 @@ func checkProject(ctx context.Context, tx pg.Tx, tenant id.Tenant, project id.Pr
 	case err != nil:
 		return err
 	case archived:
-		return fault.Conflict("project_archived", "The project is archived.")
+		return errProjectArchived
 	default:
 		return nil
 	}
 }
+
+var errProjectArchived = fault.Conflict("project_archived", "The project is archived.")
 
 // checkDeclared refuses scopes that the key's product does not declare. A product
 // that declares none, and a key for all products, take any.
@@ -532,6 +546,10 @@ func checkDeclared(ctx context.Context, tx pg.Tx, product string, scopes []strin
 	if err != nil && !pg.IsNoRows(err) {
 		return err
 	}
+	return undeclared(product, declared, scopes)
+}
+
+func undeclared(product string, declared, scopes []string) error {
 	if len(declared) == 0 {
 		return nil
 	}

@@ -18,7 +18,7 @@ const keyColumns = `
 	id, tenant_id, project_id, COALESCE(product, '') AS product, environment::text AS environment, name, description,
 	prefix, last4, scopes, allowed_ips, rate_limit_rpm, is_active, disabled_at, COALESCE(disabled_reason, '') AS disabled_reason,
 	expires_at, revoked_at, COALESCE(revoked_reason, '') AS revoked_reason, rotated_from, rotated_to, grace_ends_at, last_used_at, last_used_ip,
-	usage_count, metadata, COALESCE(created_by, '') AS created_by, created_at, updated_at`
+	usage_count, metadata, imported_at, COALESCE(created_by, '') AS created_by, created_at, updated_at`
 
 const insertKeySQL = `
 INSERT INTO api_keys (
@@ -36,6 +36,166 @@ func insertKey(ctx context.Context, tx pg.Tx, k *Key, hash string) (Key, error) 
 		"allowed_ips": orNull(k.AllowedIPs), "rate_limit_rpm": k.RateLimitRPM, "expires_at": k.ExpiresAt,
 		"rotated_from": k.RotatedFrom, "metadata": k.Metadata, "created_by": k.CreatedBy,
 	})
+}
+
+// Names and tokens that are taken are left out. The order keeps two imports that
+// meet from waiting for each other.
+const insertKeysSQL = `
+INSERT INTO api_keys (
+	id, tenant_id, project_id, product, environment, name, description, prefix, last4, hash, scopes, allowed_ips,
+	rate_limit_rpm, expires_at, metadata, created_by, created_at, last_used_at, usage_count, imported_at)
+SELECT k.id, k.tenant_id, k.project_id, k.product, k.environment::api_key_environment, k.name, k.description, k.prefix, k.last4,
+	k.hash, k.scopes, k.allowed_ips, k.rate_limit_rpm, k.expires_at, k.metadata, k.created_by, k.created_at, k.last_used_at,
+	k.usage_count, NOW()
+FROM jsonb_to_recordset($1) AS k (
+	id UUID, tenant_id UUID, project_id UUID, product TEXT, environment TEXT, name TEXT, description TEXT, prefix TEXT,
+	last4 TEXT, hash TEXT, scopes TEXT[], allowed_ips CIDR[], rate_limit_rpm INT, expires_at TIMESTAMPTZ, metadata JSONB,
+	created_by TEXT, created_at TIMESTAMPTZ, last_used_at TIMESTAMPTZ, usage_count BIGINT)
+ORDER BY k.name
+ON CONFLICT DO NOTHING
+RETURNING id`
+
+// keyRecord is a key as insertKeysSQL takes it.
+type keyRecord struct {
+	ID           string         `json:"id"`
+	TenantID     string         `json:"tenant_id"`
+	ProjectID    *string        `json:"project_id"`
+	Product      *string        `json:"product"`
+	Environment  Environment    `json:"environment"`
+	Name         string         `json:"name"`
+	Description  string         `json:"description"`
+	Prefix       string         `json:"prefix"`
+	Last4        string         `json:"last4"`
+	Hash         string         `json:"hash"`
+	Scopes       []string       `json:"scopes"`
+	AllowedIPs   []netip.Prefix `json:"allowed_ips"`
+	RateLimitRPM int            `json:"rate_limit_rpm"`
+	ExpiresAt    *time.Time     `json:"expires_at"`
+	Metadata     map[string]any `json:"metadata"`
+	CreatedBy    string         `json:"created_by"`
+	CreatedAt    time.Time      `json:"created_at"`
+	LastUsedAt   *time.Time     `json:"last_used_at"`
+	UsageCount   int64          `json:"usage_count"`
+}
+
+// insertKeys makes keys and returns the ids of those that were made.
+func insertKeys(ctx context.Context, tx pg.Tx, batch []*importing) (map[id.APIKey]bool, error) {
+	records := make([]keyRecord, len(batch))
+	for i, x := range batch {
+		k := x.key
+		records[i] = keyRecord{
+			ID: k.ID.UUID(), TenantID: k.TenantID.UUID(), Environment: k.Environment, Name: k.Name, Description: k.Description,
+			Prefix: k.Prefix, Last4: k.Last4, Hash: x.hashes[0], Scopes: k.Scopes, AllowedIPs: orNull(k.AllowedIPs), RateLimitRPM: k.RateLimitRPM,
+			ExpiresAt: k.ExpiresAt, Metadata: k.Metadata, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt, LastUsedAt: k.LastUsedAt,
+			UsageCount: k.UsageCount,
+		}
+		if !k.ProjectID.IsZero() {
+			records[i].ProjectID = new(k.ProjectID.UUID())
+		}
+		if k.Product != "" {
+			records[i].Product = &k.Product
+		}
+	}
+	ids, err := pg.Scalars[id.APIKey](ctx, tx, insertKeysSQL, records)
+	made := make(map[id.APIKey]bool, len(ids))
+	for _, k := range ids {
+		made[k] = true
+	}
+	return made, err
+}
+
+// knownKey is a key that an import met.
+type knownKey struct {
+	Hash     string    `db:"hash"`
+	ID       id.APIKey `db:"id"`
+	TenantID id.Tenant `db:"tenant_id"`
+}
+
+const selectKnownSQL = `
+SELECT hash, id, tenant_id
+FROM landlord_keys_by_hash($1::text[])`
+
+// selectKnown reads the keys of all tenants that are stored under the hashes.
+func selectKnown(ctx context.Context, tx pg.Tx, hashes []string) (map[string]knownKey, error) {
+	list, err := pg.Collect[knownKey](ctx, tx, selectKnownSQL, hashes)
+	known := make(map[string]knownKey, len(list))
+	for _, k := range list {
+		known[k.Hash] = k
+	}
+	return known, err
+}
+
+const selectProjectsSQL = `
+SELECT id, status = 'archived'
+FROM tenant_projects
+WHERE tenant_id = $1
+	AND id = ANY ($2::uuid[])`
+
+// selectProjects reads which of the tenant's projects there are, and whether they are archived.
+func selectProjects(ctx context.Context, tx pg.Tx, tenant id.Tenant, projects []id.Project) (map[id.Project]bool, error) {
+	rows, err := tx.Query(ctx, selectProjectsSQL, tenant, projects)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	archived := map[id.Project]bool{}
+	for rows.Next() {
+		var p id.Project
+		var is bool
+		if err := rows.Scan(&p, &is); err != nil {
+			return nil, err
+		}
+		archived[p] = is
+	}
+	return archived, rows.Err()
+}
+
+const selectDeclaredSQL = `
+SELECT name, ARRAY(SELECT c.scope ->> 'name' FROM jsonb_array_elements(scopes) AS c (scope))
+FROM products
+WHERE name = ANY ($1::text[])`
+
+// selectDeclared reads the names of the scopes that products declare.
+func selectDeclared(ctx context.Context, tx pg.Tx, products []string) (map[string][]string, error) {
+	rows, err := tx.Query(ctx, selectDeclaredSQL, products)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	declared := map[string][]string{}
+	for rows.Next() {
+		var name string
+		var scopes []string
+		if err := rows.Scan(&name, &scopes); err != nil {
+			return nil, err
+		}
+		declared[name] = scopes
+	}
+	return declared, rows.Err()
+}
+
+const countSlowKeysSQL = `
+SELECT prefix, keys
+FROM landlord_count_slow_keys($1::text[])`
+
+// countSlowKeys counts the keys of all tenants that begin so and can't be looked
+// up by their tokens. Until the transaction ends nobody else counts them.
+func countSlowKeys(ctx context.Context, tx pg.Tx, begins []string) (map[string]int, error) {
+	rows, err := tx.Query(ctx, countSlowKeysSQL, begins)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	crowd := map[string]int{}
+	for rows.Next() {
+		var begin string
+		var n int
+		if err := rows.Scan(&begin, &n); err != nil {
+			return nil, err
+		}
+		crowd[begin] = n
+	}
+	return crowd, rows.Err()
 }
 
 // orNull stores an allow-list without networks as NULL, which allows all.
@@ -443,11 +603,46 @@ CROSS JOIN LATERAL (
 		AND x.tenant_id = k.tenant_id
 		AND x.enabled
 ) d
-WHERE k.hash = ANY ($1::text[])`
+WHERE k.hash = ANY ($1::text[])
+ORDER BY k.id
+LIMIT 1`
 
 func selectVerification(ctx context.Context, db *pg.DB, hashes []string) (*row, error) {
 	r, err := pg.Lookup[row](ctx, db, selectVerificationSQL, hashes)
 	return &r, err
+}
+
+// The keys whose tokens begin so and can't be looked up by them. The longest
+// beginning says the most, and of keys of one token the oldest counts.
+const selectCandidatesSQL = `
+SELECT id, prefix, hash
+FROM api_keys
+WHERE left(hash, 1) = '$'
+	AND prefix = ANY ($1::text[])
+ORDER BY char_length(prefix) DESC, id
+LIMIT $2`
+
+func selectCandidates(ctx context.Context, tx pg.Tx, begins []string) ([]candidate, error) {
+	return pg.Collect[candidate](ctx, tx, selectCandidatesSQL, begins, slowCandidates)
+}
+
+const selectClockSQL = `
+SELECT statement_timestamp()`
+
+const selectFormsSQL = `
+SELECT DISTINCT prefix AS begin, left(hash, 1) = '$' AS slow
+FROM api_keys
+WHERE imported_at IS NOT NULL
+	AND ($1::timestamptz IS NULL OR imported_at >= $1)`
+
+// selectForms reads how the tokens of keys begin that were imported since, or
+// ever, and the server's time before it looked.
+func selectForms(ctx context.Context, tx pg.Tx, since *time.Time) (list []form, at time.Time, err error) {
+	if err := tx.QueryRow(ctx, selectClockSQL).Scan(&at); err != nil {
+		return nil, at, err
+	}
+	list, err = pg.Collect[form](ctx, tx, selectFormsSQL, since)
+	return list, at, err
 }
 
 const selectProjectSQL = `
@@ -529,9 +724,16 @@ UPDATE api_keys k
 SET hash = h.hash
 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS h (id, tenant_id, hash)
 WHERE k.id = h.id
-	AND k.tenant_id = h.tenant_id`
+	AND k.tenant_id = h.tenant_id
+	AND NOT EXISTS (
+		SELECT 1
+		FROM api_keys other
+		WHERE other.hash = h.hash
+	)`
 
-// updateHashes moves keys from a retired pepper to the current one.
+// updateHashes moves keys from a retired pepper, and from the hashes that they
+// were imported with, to the current pepper. Two keys that were imported as
+// hashes may be of one token: the second stays as it is.
 func updateHashes(ctx context.Context, tx pg.Tx, batch []rehash) error {
 	keys, tenants, hashes := make([]id.APIKey, len(batch)), make([]id.Tenant, len(batch)), make([]string, len(batch))
 	for i, h := range batch {

@@ -13,9 +13,6 @@ const bodyLen = secret.TokenLen + secret.ChecksumLen
 // maxBrand is the longest brand; a brand is the first word of a token.
 const maxBrand = 16
 
-// maxToken is the length of the longest token.
-const maxToken = maxBrand + len("_live_") + bodyLen
-
 // shownLen is how many characters of the random part a key's Prefix shows.
 const shownLen = 4
 

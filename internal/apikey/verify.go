@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -112,6 +113,9 @@ type VerifierConfig struct {
 	CacheBytes uint64
 	// AbsentKeys bounds what is remembered of tokens that don't exist; 0 is 100,000.
 	AbsentKeys int
+	// SlowChecks bounds how many argon2id and bcrypt hashes are computed at a time;
+	// 0 is half of the processors.
+	SlowChecks int
 	// Shared keeps the rate limits of all replicas together; nil keeps this
 	// replica's own.
 	Shared *ratelimit.Shared[Bucket]
@@ -126,7 +130,8 @@ const (
 	backstop = 5 * time.Minute
 	// absentKeys and absentFor bound what is remembered of tokens that don't exist.
 	// They are apart from the others, so that garbage can't drive good keys out. A
-	// token can't come to exist after it was asked for: it has 256 random bits.
+	// token that we make can't come to exist after it was asked for: it has 256
+	// random bits. One that is imported can, and generations tell.
 	absentKeys = 100_000
 	absentFor  = 10 * time.Second
 	// projectsKnown bounds the cache of projects that requests name.
@@ -149,7 +154,7 @@ type Verifier struct {
 	gens     *generations
 	views    views
 	entries  *otter.Cache[secret.Sum, *entry]
-	absent   *otter.Cache[secret.Sum, struct{}]
+	absent   *otter.Cache[secret.Sum, uint64] // by which change they were not there
 	projects *otter.Cache[id.Project, *projectEntry]
 	flights  singleflight.Group
 	lookups  chan struct{} // of those statements that may be under way
@@ -158,6 +163,8 @@ type Verifier struct {
 	hits     [hitCounters]hitCounter
 	usage    usage
 	within   Within
+	forms    *forms
+	slow     *slowChecks
 }
 
 // hitCounters is how many counters the hits are spread over, so that processors
@@ -178,6 +185,9 @@ type Stats struct {
 	Entries    int    // keys in memory, current or not
 	Bytes      uint64 // about what they take
 	Absent     int    // unknown tokens in memory
+	SlowChecks uint64 // slow hashes computed
+	SlowBusy   uint64 // and those refused because too many others were
+	SlowPeak   int64  // the most computed at a time
 }
 
 // Stats returns the counters.
@@ -185,6 +195,7 @@ func (v *Verifier) Stats() Stats {
 	s := Stats{
 		Misses: v.misses.Load(), Statements: v.reads.Load(),
 		Entries: v.entries.EstimatedSize(), Bytes: v.entries.WeightedSize(), Absent: v.absent.EstimatedSize(),
+		SlowChecks: v.slow.made.Load(), SlowBusy: v.slow.refused.Load(), SlowPeak: v.slow.peak.Load(),
 	}
 	for i := range v.hits {
 		s.Hits += v.hits[i].known.Load()
@@ -213,7 +224,11 @@ func NewVerifier(db *pg.DB, ring *secret.Keyring, c VerifierConfig) *Verifier {
 	if c.AbsentKeys == 0 {
 		c.AbsentKeys = absentKeys
 	}
+	if c.SlowChecks == 0 {
+		c.SlowChecks = runtime.GOMAXPROCS(0) / 2
+	}
 	return &Verifier{
+		forms: newForms(), slow: newSlowChecks(c.SlowChecks),
 		db: db, ring: ring, fresh: c.Fresh, within: c.Within, limit: c.UsageLimit, limiter: ratelimit.New[Bucket](0), shared: c.Shared,
 		now: c.Now, log: c.Log,
 		gens: &generations{}, lookups: make(chan struct{}, lookupsOf(db.Stat().MaxConns())),
@@ -223,9 +238,9 @@ func NewVerifier(db *pg.DB, ring *secret.Keyring, c VerifierConfig) *Verifier {
 			ExpiryCalculator: otter.ExpiryWriting[secret.Sum, *entry](backstop),
 			OnAtomicDeletion: func(d otter.DeletionEvent[secret.Sum, *entry]) { d.Value.letGo() },
 		}),
-		absent: otter.Must(&otter.Options[secret.Sum, struct{}]{
+		absent: otter.Must(&otter.Options[secret.Sum, uint64]{
 			MaximumSize:      c.AbsentKeys,
-			ExpiryCalculator: otter.ExpiryWriting[secret.Sum, struct{}](absentFor),
+			ExpiryCalculator: otter.ExpiryWriting[secret.Sum, uint64](absentFor),
 		}),
 		projects: otter.Must(&otter.Options[id.Project, *projectEntry]{
 			MaximumSize:      projectsKnown,
@@ -391,13 +406,18 @@ func (v *Verifier) Apply(changes []changefeed.Change) {
 			v.gens.change(c.TenantID.IsZero(), c.TenantID)
 		case "catalog":
 			v.Forget()
+		case importKind:
+			v.heardOf(decodeForms(c.ID))
 		default: // a noun that no verification depends on
 		}
 	}
 }
 
 // Forget makes everything that is known stale, as when changes were missed.
-func (v *Verifier) Forget() { v.gens.change(true) }
+func (v *Verifier) Forget() {
+	v.forms.stale.Store(true)
+	v.gens.change(true)
+}
 
 // Flush writes the use of keys since the last call. Uses are counted once, also
 // when it fails without an answer and is called again.
@@ -419,6 +439,7 @@ const (
 func (v *Verifier) Close(ctx context.Context) error {
 	v.entries.StopAllGoroutines()
 	v.absent.StopAllGoroutines()
+	v.slow.verdicts.StopAllGoroutines()
 	v.projects.StopAllGoroutines()
 	err := v.Flush(ctx)
 	for n := 1; err != nil && n < closeAttempts; n++ {

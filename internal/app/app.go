@@ -248,6 +248,7 @@ func (a *App) loopTable() []worker.Loop {
 		}},
 		{Name: "key_use_flush", Every: time.Second, PerReplica: true, Run: a.verifier.Flush},
 		{Name: "key_use_trim", Every: time.Hour, Jitter: time.Minute, Run: a.verifier.TrimFlushes},
+		{Name: "imported_forms", Every: time.Second, PerReplica: true, Run: a.verifier.Refresh},
 		{Name: "change_feed_trim", Every: 10 * time.Minute, Jitter: time.Minute, Run: a.trimFeed},
 		{Name: "token_use_flush", Every: 10 * time.Second, PerReplica: true, Run: a.operators.Flush},
 		{Name: "event_mark", Every: time.Minute, Run: a.events.Mark},
@@ -314,6 +315,8 @@ func (a *App) verifyMetrics() {
 	counter("cache_absent_hits_total", "Unknown keys found in memory as unknown.", func(s apikey.Stats) uint64 { return s.AbsentHits })
 	counter("cache_misses_total", "Keys that the database was asked for.", func(s apikey.Stats) uint64 { return s.Misses })
 	counter("statements_total", "Statements sent for that; misses that meet share one.", func(s apikey.Stats) uint64 { return s.Statements })
+	counter("slow_checks_total", "Argon2id and bcrypt hashes of imported keys computed.", func(s apikey.Stats) uint64 { return s.SlowChecks })
+	counter("slow_checks_refused_total", "Those refused with key_check_busy, because too many others waited.", func(s apikey.Stats) uint64 { return s.SlowBusy })
 	a.metrics.Gauge("landlord_verify_cache_entries", "Keys in memory.", func() float64 { return float64(a.verifier.Stats().Entries) })
 	a.metrics.Gauge("landlord_verify_cache_bytes", "About what those take.", func() float64 { return float64(a.verifier.Stats().Bytes) })
 	a.metrics.Gauge("landlord_verify_cache_absent_entries", "Unknown keys in memory.", func() float64 { return float64(a.verifier.Stats().Absent) })
@@ -341,6 +344,10 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	if err := a.events.Reorder(ctx); err != nil {
+		return err
+	}
+	// Before anybody can ask: a replica that does not know of them turns imported keys away.
+	if err := a.verifier.Refresh(ctx); err != nil {
 		return err
 	}
 	if a.limits != nil {

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"crypto/rand"
 	"testing"
 
 	"github.com/landlordhq/landlord/internal/apptest"
@@ -52,6 +53,28 @@ func apiKeyContracts() map[string]contract {
 				{"an unknown product", set("product", "nothing"), 422, "product_not_found"},
 				{"an unknown project", set("project_id", "project_00000000000000000000000001"), 422, "project_not_found"},
 				{"metadata that is no object", set("metadata", "x"), 422, "wrong_type"},
+				{"an absent tenant", path("tenant_", "tenant_0"), 422, "id_malformed"},
+			},
+		},
+		"import-api-keys": {
+			good: func(_ *testing.T, w *world) apptest.Request {
+				name := w.unique("brought")
+				return apptest.Request{Method: "POST", Path: "/v1/tenants/" + w.Tenant + "/api-keys/import", Body: map[string]any{
+					"items": []any{
+						map[string]any{
+							"name": name, "token": "old_" + rand.Text(), "scopes": []string{"renders:*"}, "allowed_ips": []string{"192.0.2.7"},
+							"created_at": "2020-01-01T00:00:00Z", "usage_count": 7,
+						},
+						map[string]any{"name": name, "token": "short"}, // refused, and spoils nothing
+					},
+				}}
+			},
+			status: 200, writes: true, foreign: 404,
+			bad: []bad{
+				{"nothing", set("items", []any{}), 422, "too_few"},
+				{"too much", set("items", make([]any, 1001)), 422, "too_many"},
+				{"no list", set("items", "x"), 422, "wrong_type"},
+				{"no items", unset("items"), 422, "required"},
 				{"an absent tenant", path("tenant_", "tenant_0"), 422, "id_malformed"},
 			},
 		},

@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/landlordhq/landlord/internal/access"
-	"github.com/landlordhq/landlord/internal/apikey"
-	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/tenant"
 )
@@ -19,10 +17,7 @@ func (a *App) authenticate(ctx context.Context, bearer string) (access.Principal
 	if a.operators.Handles(bearer) {
 		return a.operators.Authenticate(ctx, bearer)
 	}
-	if apikey.IsToken(bearer) {
-		return a.verifier.Authenticate(ctx, bearer)
-	}
-	return access.Principal{}, fault.New(fault.Unauthenticated, "credential_invalid", "The credential is unknown, expired or revoked.")
+	return a.verifier.Authenticate(ctx, bearer)
 }
 
 // resolveTenant turns what a path names a tenant by into its id.

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -40,10 +41,31 @@ type Event struct {
 // Record writes the audit record and the outbox event of a change, in the
 // change's own transaction. Actor, source address and request come from the
 // principal of ctx; without one it fails, because nothing is done by nobody.
-func Record(ctx context.Context, tx pg.Tx, e Event) error {
+func Record(ctx context.Context, tx pg.Tx, e Event) error { return RecordAll(ctx, tx, []Event{e}) }
+
+// RecordAll is Record for several changes of one transaction, in one round trip.
+func RecordAll(ctx context.Context, tx pg.Tx, events []Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	b := &pg.Batch{}
+	for _, e := range events {
+		if err := queue(ctx, b, e); err != nil {
+			return fmt.Errorf("record %s: %w", e.Action, err)
+		}
+	}
+	if err := pg.Send(ctx, tx, b); err != nil {
+		return fmt.Errorf("record %s: %w", events[0].Action, err)
+	}
+	pg.Mark(tx, event.Committed)
+	return nil
+}
+
+// queue adds the record and the event of a change to a batch.
+func queue(ctx context.Context, b *pg.Batch, e Event) error {
 	who, ok := access.From(ctx)
 	if !ok {
-		return fmt.Errorf("record %s: no principal in the context", e.Action)
+		return errors.New("no principal in the context")
 	}
 	if e.CRUD == "" {
 		e.CRUD = crudOf(e.Action)
@@ -56,7 +78,7 @@ func Record(ctx context.Context, tx pg.Tx, e Event) error {
 	}
 	payload, err := json.Marshal(e.Data)
 	if err != nil {
-		return fmt.Errorf("record %s: encode payload: %w", e.Action, err)
+		return fmt.Errorf("encode payload: %w", err)
 	}
 	// What concerns no tenant is filed under the platform's own in the outbox,
 	// whose key needs one; the audit log says NULL.
@@ -65,16 +87,11 @@ func Record(ctx context.Context, tx pg.Tx, e Event) error {
 		owner = id.InternalTenant
 	}
 	eventID := id.New[id.Event]()
-	b := &pg.Batch{}
 	queueRecord(b, id.AuditEvent(eventID), e, who)
 	event.Queue(b, event.Event{
 		ID: eventID, TenantID: owner, ProjectID: e.ProjectID, Type: e.Action, Payload: payload,
 		ActorType: string(who.Type), ActorID: who.ID, RequestID: who.RequestID,
 	})
-	if err := pg.Send(ctx, tx, b); err != nil {
-		return fmt.Errorf("record %s: %w", e.Action, err)
-	}
-	pg.Mark(tx, event.Committed)
 	return nil
 }
 

@@ -93,12 +93,6 @@ func (k *Keyring) Digests(token string) []string {
 	return k.encodeAll(sha256.Sum256([]byte(token)))
 }
 
-// DigestSHA256 returns the stored form of a token of which only the SHA-256 is known, as imported from another system.
-func (k *Keyring) DigestSHA256(inner [sha256.Size]byte) string {
-	p := k.peppers[0]
-	return p.encode("", p.wrap(inner))
-}
-
 // DigestsSHA256 is Digests for a token of which only the SHA-256 is known.
 func (k *Keyring) DigestsSHA256(inner [sha256.Size]byte) []string { return k.encodeAll(inner) }
 
@@ -122,11 +116,14 @@ func (k *Keyring) importKey(name string) *importKey {
 	return nil
 }
 
-// DigestHMAC returns the stored form of a token of which only the HMAC-SHA-256 under a named import key is known:
+// DigestsHMAC is Digests for a token of which only the HMAC-SHA-256 under a named import key is known:
 // "hmac-sha256:NAME$v1$<base64url>". The pepper goes over it, as over a SHA-256.
-func (k *Keyring) DigestHMAC(name string, inner [sha256.Size]byte) string {
-	p := k.peppers[0]
-	return p.encode(name, p.wrap(inner))
+func (k *Keyring) DigestsHMAC(name string, inner [sha256.Size]byte) []string {
+	out := make([]string, len(k.peppers))
+	for i, p := range k.peppers {
+		out[i] = p.encode(name, p.wrap(inner))
+	}
+	return out
 }
 
 // ImportedDigests returns the stored forms of a token under every import key and every pepper: what a look-up asks for
@@ -136,10 +133,7 @@ func (k *Keyring) ImportedDigests(token string) []string {
 	for _, f := range k.imports {
 		mac := hmac.New(sha256.New, f.key)
 		mac.Write([]byte(token))
-		inner := [sha256.Size]byte(mac.Sum(nil))
-		for _, p := range k.peppers {
-			out = append(out, p.encode(f.name, p.wrap(inner)))
-		}
+		out = append(out, k.DigestsHMAC(f.name, [sha256.Size]byte(mac.Sum(nil)))...)
 	}
 	return out
 }
