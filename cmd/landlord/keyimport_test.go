@@ -190,9 +190,9 @@ func TestKeysImport_stopped(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			again, _ := http.NewRequestWithContext(t.Context(), r.Method, s.url+r.URL.Path, bytes.NewReader(b)) //nolint:gosec // a server of the test's own
+			again, _ := http.NewRequestWithContext(t.Context(), r.Method, s.url+r.URL.Path, bytes.NewReader(b))
 			again.Header = r.Header.Clone()
-			answer, err := http.DefaultClient.Do(again) //nolint:gosec // likewise
+			answer, err := http.DefaultClient.Do(again)
 			if err != nil {
 				t.Error(err)
 				return
@@ -243,8 +243,9 @@ func FuzzReadKeys(f *testing.F) {
 	f.Add([]byte("name,name\n"), true)
 	f.Add([]byte("name\n\"\n"), true)
 	f.Fuzz(func(t *testing.T, content []byte, isCSV bool) {
-		read, err := readKeysJSON(bytes.NewReader(content)), error(nil)
+		read := readKeysJSON(bytes.NewReader(content))
 		if isCSV {
+			var err error
 			if read, err = readKeysCSV(bytes.NewReader(content)); err != nil {
 				return
 			}

@@ -137,7 +137,7 @@ func encodeForms(list []form) string {
 
 func decodeForms(s string) []form {
 	var out []form
-	for _, w := range strings.Fields(s) {
+	for w := range strings.FieldsSeq(s) {
 		out = append(out, form{w[1:], w[:1] == slowMark})
 	}
 	return out

@@ -169,14 +169,14 @@ func TestImport_forms(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newImportWorld(t)
-			before, after := w.replica(), (*apikey.Verifier)(nil)
+			before := w.replica()
 			x := item(tc.token)
 			if tc.as != nil {
 				tc.as(tc.token)(&x)
 			}
 			key := w.mustBring(x)[0]
 			before.Apply(w.changes()) // it runs already, and hears of the import
-			after = w.replica()       // it starts later
+			after := w.replica()      // it starts later
 			for name, v := range map[string]*apikey.Verifier{"importer": w.verifier, "started before": before, "started after": after} {
 				sent := pgtest.Statements(t, func(ctx context.Context) {
 					a, err := v.Check(ctx, &apikey.VerifyParams{Token: tc.token, Scopes: []string{"renders:create"}})

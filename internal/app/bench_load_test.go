@@ -75,7 +75,7 @@ func paced(b *testing.B, all []connection, request string, n int, every time.Dur
 		wg.Go(func() {
 			for i := first; i < n; i += len(all) {
 				due := began.Add(time.Duration(i) * every)
-				time.Sleep(time.Until(due))
+				<-time.After(time.Until(due))
 				if _, err := io.WriteString(c.Conn, request); err != nil {
 					b.Error(err)
 					return

@@ -279,7 +279,7 @@ func (e *envoy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.reply(w, failed, int(e.filter.GetStatusOnError().GetCode()))
 		return
 	}
-	if codes.Code(answer.GetStatus().GetCode()) != codes.OK { //nolint:gosec // a code
+	if codes.Code(answer.GetStatus().GetCode()) != codes.OK {
 		e.reply(w, answer.GetDeniedResponse(), http.StatusForbidden)
 		return
 	}

@@ -72,12 +72,12 @@ func (w *Wire) Mend() {
 }
 
 func (w *Wire) join(near net.Conn) {
-	defer near.Close()                    // gone is gone
+	defer func() { _ = near.Close() }()   // gone is gone
 	far, err := net.Dial("tcp", w.target) //nolint:noctx // ends with the near end
 	if err != nil {
 		return
 	}
-	defer far.Close() // gone is gone
+	defer func() { _ = far.Close() }()
 	var asked atomic.Bool
 	var both sync.WaitGroup
 	both.Go(func() { w.pass(near, far, func() { asked.Store(true) }) })
