@@ -37,7 +37,7 @@ dev: ## Start PostgreSQL, migrate, seed a demo world and serve; stop with ctrl-c
 
 test: gateways ## Run every test with the race detector; PKG= and RUN= select
 	@scripts/deps.sh test
-	@scripts/test.sh -race -timeout 5m $(if $(RUN),-run '$(RUN)') $(PKG)
+	@scripts/test.sh -race -timeout 15m $(if $(RUN),-run '$(RUN)') $(PKG)
 
 test-short: ## Run the tests that need no PostgreSQL
 	@scripts/test.sh -short -timeout 2m $(if $(RUN),-run '$(RUN)') $(PKG)

@@ -80,6 +80,7 @@ func Publish(ctx context.Context, tx pg.Tx, events ...Event) error {
 	if err := insertAll(ctx, tx, events); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
+	pg.Mark(tx, Committed)
 	return nil
 }
 
