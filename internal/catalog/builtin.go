@@ -90,6 +90,15 @@ var builtInEvents = []EventType{
 	{Name: "tenant.updated", Description: "A tenant's name, plan or other fields changed."},
 	{Name: "token.issued", Description: "An access token was issued."},
 	{Name: "token.revoked", Description: "An access token was revoked."},
+	{Name: "webhook.created", Description: "A webhook endpoint was made."},
+	{Name: "webhook.deleted", Description: "A webhook endpoint was taken away."},
+	{Name: "webhook.disabled", Description: "A webhook endpoint is not sent to any more: a person did it, it failed for too long, or it answered 410."},
+	{Name: "webhook.enabled", Description: "A webhook endpoint is sent to again."},
+	{Name: "webhook.failing", Description: "A webhook endpoint keeps failing and will be disabled."},
+	{Name: "webhook.paused", Description: "A webhook endpoint is not sent to for a while."},
+	{Name: "webhook.secret_rotated", Description: "A webhook endpoint got another signing secret."},
+	{Name: "webhook.test", Description: "A test of an endpoint, sent to it alone."},
+	{Name: "webhook.updated", Description: "A webhook endpoint changed."},
 }
 
 // withBuiltIns adds what every catalogue has.
