@@ -20,7 +20,7 @@ tests() {
 
 before=$(state)
 while read -r dir; do
-	go test -count=1 -timeout 5m -run "$(tests "$dir")" "./$dir" -update
+	go test -count=1 -timeout 15m -run "$(tests "$dir")" "./$dir" -update
 done < <(git grep --untracked -lE 'flag\.Bool(Var)?\(.*"update"' -- '*_test.go' | xargs -rn1 dirname | sort -u)
 
 if [[ ${1:-} == --check && $(state) != "$before" ]]; then
