@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	// followEvery is how often the order is looked at while somebody waits.
+	// followEvery is how often the order is looked at while somebody waits, and
+	// followSoon how soon after a commit of this process.
 	followEvery = 100 * time.Millisecond
+	followSoon  = 5 * time.Millisecond
 	// followRetry is how long a look that failed is not repeated.
 	followRetry = time.Second
 	// followBatch is the most events of one look.
@@ -26,8 +28,9 @@ const (
 // reads whose events have settled, for all of them: a thousand that wait cost the
 // database what one does.
 type follower struct {
-	look func(ctx context.Context, after Position, limit int) ([]arrival, error)
-	log  *slog.Logger
+	look      func(ctx context.Context, after Position, limit int) ([]arrival, error)
+	log       *slog.Logger
+	committed chan struct{} // of one
 
 	mu      sync.Mutex
 	waiting map[id.Tenant]map[chan struct{}]struct{} // the zero tenant: who waits for anybody's
@@ -39,7 +42,7 @@ type follower struct {
 }
 
 func newFollower(look func(context.Context, Position, int) ([]arrival, error), log *slog.Logger) *follower {
-	return &follower{look: look, log: log, waiting: map[id.Tenant]map[chan struct{}]struct{}{}}
+	return &follower{look: look, log: log, committed: make(chan struct{}, 1), waiting: map[id.Tenant]map[chan struct{}]struct{}{}}
 }
 
 // wait returns true when there may be something behind a place that was read up
@@ -113,11 +116,18 @@ func (f *follower) wake(tenant id.Tenant) {
 func (f *follower) run(ctx context.Context) {
 	timer := time.NewTimer(followEvery)
 	defer timer.Stop()
-	for failures := 0; ; {
+	for failures, soon := 0, false; ; {
 		select {
 		case <-ctx.Done():
 			return
+		case <-f.committed:
+			if !soon && failures == 0 { // many that come together are one look
+				soon = true
+				timer.Reset(followSoon)
+			}
+			continue
 		case <-timer.C:
+			soon = false
 		}
 		from, idle := f.place()
 		if idle {
@@ -141,6 +151,14 @@ func (f *follower) run(ctx context.Context) {
 			}
 		}
 		timer.Reset(pause)
+	}
+}
+
+// nudge says that this process committed events. It never blocks.
+func (f *follower) nudge() {
+	select {
+	case f.committed <- struct{}{}:
+	default:
 	}
 }
 
@@ -175,9 +193,8 @@ func (f *follower) isClosed() bool {
 	return f.closed
 }
 
-// Release lets all go who wait, each with what there is, and everybody who comes
-// later at once. A replica that stops calls it before it waits for its requests.
-func (f *follower) Release() {
+// release lets all go who wait, and nobody wait any more.
+func (f *follower) release() {
 	f.mu.Lock()
 	if f.stop != nil {
 		f.stop()

@@ -55,7 +55,7 @@ func bubble(t *testing.T, test func(t *testing.T, f *follower, o *order)) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &order{}
 		f := newFollower(o.look, slog.New(slog.DiscardHandler))
-		defer f.Release()
+		defer f.release()
 		test(t, f, o)
 	})
 }
@@ -107,6 +107,34 @@ func TestFollower_wakesWhoWaits(t *testing.T) {
 	})
 }
 
+// What this process commits is looked for at once, and many commits once.
+func TestFollower_commit(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, f *follower, o *order) {
+		a := id.New[id.Tenant]()
+		woken := make(chan bool)
+		go func() { woken <- f.wait(t.Context(), a, Position{XID: 100}) }()
+		pass(2*followEvery + followEvery/2) // between two looks
+		before := o.looked()
+		for range 50 {
+			f.nudge()
+			synctest.Wait()
+		}
+		pass(2 * followSoon)
+		if n := o.looked() - before; n != 1 {
+			t.Errorf("%d looks for 50 commits at once", n)
+		}
+		o.mu.Lock()
+		o.all = append(o.all, arrival{a, Position{XID: 101}})
+		o.mu.Unlock()
+		began := time.Now()
+		f.nudge()
+		if ok := <-woken; !ok || time.Since(began) > followSoon {
+			t.Errorf("woken: %t, after %v", ok, time.Since(began))
+		}
+	})
+}
+
 // Who has read less far than others have looked might wait for what has already
 // been: he is sent to look again.
 func TestFollower_lateJoiner(t *testing.T) {
@@ -147,7 +175,7 @@ func TestFollower_bounds(t *testing.T) {
 		if f.wait(t.Context(), id.New[id.Tenant](), Position{}) || time.Since(began) > 0 {
 			t.Error("one more of another tenant waited")
 		}
-		f.Release()
+		f.release()
 		wg.Wait()
 		if f.wait(t.Context(), a, Position{}) || time.Since(began) > 0 {
 			t.Error("waited after the release")

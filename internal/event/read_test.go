@@ -167,6 +167,45 @@ func TestList_lateCommit(t *testing.T) {
 	}
 }
 
+// A transaction of another database on the same server holds nothing back, however
+// long it takes; one of this database does.
+func TestList_otherDatabases(t *testing.T) {
+	t.Parallel()
+	db, elsewhere := pgtest.Clone(t), pgtest.Clone(t)
+	s := newService(t, db)
+	tenant := newTenant(t, db)
+	read := func() []string {
+		t.Helper()
+		got, err := s.ListOf(platform(t), tenant, event.ReadParams{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return typesOf(got.Data)
+	}
+	write(t, elsewhere, func(tx pg.Tx) error {
+		if err := happened(t.Context(), tx, id.InternalTenant, "a.elsewhere"); err != nil {
+			return err
+		}
+		commit(t, db, tenant, "a.here")
+		if got := read(); !slices.Equal(got, []string{"a.here"}) {
+			t.Errorf("beside another database's transaction: %v", got)
+		}
+		return db.AsOperator(t.Context(), func(own pg.Tx) error {
+			if err := happened(t.Context(), own, id.InternalTenant, "a.own"); err != nil {
+				return err
+			}
+			commit(t, db, tenant, "a.behind")
+			if got := read(); !slices.Equal(got, []string{"a.here"}) {
+				t.Errorf("beside one of its own: %v", got)
+			}
+			return nil
+		})
+	})
+	if got := read(); !slices.Equal(got, []string{"a.here", "a.behind"}) {
+		t.Errorf("after all of them: %v", got)
+	}
+}
+
 // Changes of one thing follow one another, although the transaction of the later
 // one began first: what waits for the row's lock has no place in the order yet.
 func TestList_orderOfOneThing(t *testing.T) {

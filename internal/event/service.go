@@ -20,6 +20,7 @@ type Service struct {
 	now   func() time.Time
 	rules func(ctx context.Context, atLeast int64) (Rules, error)
 	*follower
+	unwatch func()
 }
 
 // Option changes a Service.
@@ -51,7 +52,16 @@ func New(db *pg.DB, opts ...Option) *Service {
 		o(s)
 	}
 	s.follower = newFollower(s.arrivals, s.log)
+	s.unwatch = db.Watch(Committed, s.nudge)
 	return s
+}
+
+// Release lets all go who wait for events, each with what there is, and everybody
+// who comes later at once. A replica that stops calls it before it waits for its
+// requests.
+func (s *Service) Release() {
+	s.unwatch()
+	s.release()
 }
 
 // MaxWait is the longest that a reader waits for an event to come.

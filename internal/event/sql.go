@@ -46,8 +46,24 @@ type bounds struct {
 // end is the place behind all that is settled. Sequences begin at 1.
 func (b bounds) end() Position { return Position{XID: b.Settled} }
 
+// settled is the oldest transaction under way that might still write here. A
+// snapshot names those of the whole server, and one of another database may take
+// hours: whose lock on its own xid belongs to a session there is passed over. One
+// whose session isn't known (just begun, just ended, prepared) counts.
+const settled = `
+	CASE WHEN pg_snapshot_xmin(pg_current_snapshot()) = pg_snapshot_xmax(pg_current_snapshot())
+		THEN pg_snapshot_xmax(pg_current_snapshot())
+		ELSE (SELECT COALESCE(min(x.id), pg_snapshot_xmax(pg_current_snapshot()))
+			FROM pg_snapshot_xip(pg_current_snapshot()) AS x (id)
+			WHERE NOT EXISTS (
+				SELECT FROM pg_locks AS l
+				JOIN pg_stat_activity AS a ON a.pid = l.pid
+				WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.transactionid = x.id::xid
+					AND a.datid <> (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())))
+	END`
+
 const selectBounds = `
-SELECT pg_snapshot_xmin(pg_current_snapshot()) AS settled, pg_snapshot_xmax(pg_current_snapshot()) AS next,
+SELECT` + settled + ` AS settled, pg_snapshot_xmax(pg_current_snapshot()) AS next,
 	COALESCE((SELECT m.xid FROM event_marks AS m WHERE m.at <= $1 ORDER BY m.at DESC LIMIT 1), '0'::xid8) AS mark,
 	COALESCE(landlord_effective_status($2)::text, '') AS status`
 
@@ -195,7 +211,7 @@ const selectNews = `
 SELECT tenant_id, xid, seq
 FROM tenant_events
 WHERE (xid, seq) > ($1::xid8, $2::bigint)
-	AND xid < pg_snapshot_xmin(pg_current_snapshot())
+	AND xid < (SELECT` + settled + `)
 ORDER BY xid, seq
 LIMIT $3`
 
