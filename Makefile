@@ -43,6 +43,7 @@ test-short: ## Run the tests that need no PostgreSQL
 	@scripts/test.sh -short -timeout 2m $(if $(RUN),-run '$(RUN)') $(PKG)
 
 test-long: gateways ## Run the long tests uncached, then each fuzz test for FUZZTIME
+	@scripts/gateways.sh traefik
 	@scripts/deps.sh test
 	@LANDLORD_TEST_LONG=1 scripts/test.sh -race -count=1 -timeout 30m $(if $(RUN),-run '$(RUN)') $(PKG)
 	@scripts/fuzz.sh $(FUZZTIME)
