@@ -102,8 +102,6 @@ func (a *API) middleware(next http.Handler) http.Handler {
 		c := &call{id: telemetry.AcceptRequestID(r.Header.Get(telemetry.RequestIDHeader)), url: r.URL}
 		c.ctx = deadline{Context: r.Context(), call: c, until: began.Add(requestTimeout)}
 		defer c.ctx.stop()
-		outer := r
-		r = r.WithContext(&c.ctx)
 		rec := &c.answer
 		rec.ResponseWriter = w
 		h := w.Header()
@@ -115,15 +113,17 @@ func (a *API) middleware(next http.Handler) http.Handler {
 				if v == http.ErrAbortHandler { //nolint:errorlint // the sentinel is panicked with as it is
 					panic(v)
 				}
-				a.log.ErrorContext(r.Context(), "panic", "panic", v, "stack", string(debug.Stack()))
+				a.log.ErrorContext(&c.ctx, "panic", "panic", v, "stack", string(debug.Stack()))
 				if rec.status == 0 {
-					writeProblem(rec, r, problem(http.StatusInternalServerError, "internal", "Something went wrong on our side."))
+					writeProblem(rec, r.WithContext(&c.ctx), problem(http.StatusInternalServerError, "internal", "Something went wrong on our side."))
 				}
 			}
-			outer.Pattern = c.pattern // metrics, outside, read it
+			r.Pattern = c.pattern // metrics, outside, read it
 			a.logCall(r, c, rec.status, began)
 		}()
-		a.serve(rec, r, c, next)
+		if !a.servePlain(rec, r, c) {
+			a.serve(rec, r.WithContext(&c.ctx), c, next)
+		}
 	})
 }
 
@@ -151,17 +151,15 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 		writeProblem(w, r, problem(http.StatusBadRequest, "invalid_text", "The URL holds a NUL character or is not valid UTF-8."))
 		return
 	}
-	check := a.s.Authenticate
-	if o.Holder {
-		check = a.s.Holder
-	}
-	if err := a.authenticate(r, c, check); err != nil {
-		writeProblem(w, r, a.answer(r.Context(), err))
-		return
-	}
-	if o.Plain != nil && a.servePlain(w, r, o) {
-		c.quiet = true
-		return
+	if c.who.ID == "" { // else servePlain did
+		check := a.s.Authenticate
+		if o.Holder {
+			check = a.s.Holder
+		}
+		if err := a.authenticate(r, c, check); err != nil {
+			writeProblem(w, r, a.answer(r.Context(), err))
+			return
+		}
 	}
 	body, p := readBody(w, r, o.MaxBody)
 	if p != nil {
@@ -180,18 +178,28 @@ const maxPlain = 2 << 10
 
 var plainBodies = sync.Pool{New: func() any { return new([maxPlain]byte) }}
 
-// servePlain answers a request of the plain form. When it can't, the body is as
-// if nobody had read it.
-func (a *API) servePlain(w http.ResponseWriter, r *http.Request, o op) bool {
-	if r.ContentLength <= 0 || r.ContentLength > maxPlain {
+// servePlain answers a request of the plain form, of an operation that has one,
+// ahead of what the others need: a request that carries its context, the checks of
+// a URL that may say anything, the framework. When it can't, it leaves the request
+// as if nobody had read its body, and the caller known.
+func (a *API) servePlain(w http.ResponseWriter, r *http.Request, c *call) bool {
+	pattern, known := a.fixed[fixed{r.Method, r.URL.Path}]
+	o := a.ops[pattern]
+	if !known || o.Plain == nil || r.URL.RawQuery != "" || r.ContentLength <= 0 || r.ContentLength > maxPlain {
 		return false
+	}
+	c.pattern = pattern
+	if err := a.authenticate(r, c, a.s.Authenticate); err != nil {
+		writeProblem(w, r.WithContext(&c.ctx), a.answer(&c.ctx, err))
+		return true
 	}
 	buf := plainBodies.Get().(*[maxPlain]byte) //nolint:forcetypeassert // the pool holds nothing else
 	n, err := io.ReadFull(r.Body, buf[:r.ContentLength])
 	body := string(buf[:n])
 	clear(buf[:n]) // the pool must not keep keys
 	plainBodies.Put(buf)
-	if err == nil && o.Plain(w, r, body) {
+	if err == nil && o.Plain(w, r, c, body) {
+		c.quiet = true
 		return true
 	}
 	r.Body = struct {
@@ -275,7 +283,7 @@ func (a *API) authenticate(r *http.Request, c *call, check func(ctx context.Cont
 	} else if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		c.from.SourceIP = ap.Addr().Unmap().WithZone("")
 	}
-	who, err := check(r.Context(), bearer)
+	who, err := check(&c.ctx, bearer)
 	if err != nil {
 		return err
 	}
@@ -335,7 +343,7 @@ func (a *API) logCall(r *http.Request, c *call, status int, began time.Time) {
 	level := slog.LevelInfo
 	if c.quiet && status < http.StatusBadRequest {
 		// Products ask with every request of theirs: the metrics count, the log would drown.
-		if level = slog.LevelDebug; !a.log.Enabled(r.Context(), level) {
+		if level = slog.LevelDebug; !a.log.Enabled(&c.ctx, level) {
 			return
 		}
 	}
@@ -354,7 +362,7 @@ func (a *API) logCall(r *http.Request, c *call, status int, began time.Time) {
 			attrs = append(attrs, slog.String("error", c.err.Error()))
 		}
 	}
-	a.log.LogAttrs(r.Context(), level, "request", attrs...)
+	a.log.LogAttrs(&c.ctx, level, "request", attrs...)
 }
 
 func storable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }

@@ -30,7 +30,7 @@ type op struct {
 
 	// Plain answers requests of the usual form without the framework; false leaves
 	// the request to it. Only for what runs with every request of a product.
-	Plain func(w http.ResponseWriter, r *http.Request, body string) bool
+	Plain func(w http.ResponseWriter, r *http.Request, c *call, body string) bool
 }
 
 // fixed names an operation whose path has no parameter: it is found without the

@@ -23,17 +23,17 @@ import (
 var verifyAnswers = sync.Pool{New: func() any { return new([]byte) }}
 
 // verifyPlain answers a plain question; false leaves it to the framework.
-func (a *API) verifyPlain(w http.ResponseWriter, r *http.Request, body string) bool {
-	if r.URL.RawQuery != "" || !plainHeaders(r.Header) {
+func (a *API) verifyPlain(w http.ResponseWriter, r *http.Request, c *call, body string) bool {
+	if !plainHeaders(r.Header) {
 		return false
 	}
 	p, ok := parsePlain(body)
 	if !ok {
 		return false
 	}
-	v, err := a.s.APIKeys.Verify(r.Context(), &p)
+	v, err := a.s.APIKeys.Verify(&c.ctx, &p)
 	if err != nil {
-		writeProblem(w, r, a.answer(r.Context(), err))
+		writeProblem(w, r.WithContext(&c.ctx), a.answer(&c.ctx, err))
 		return true
 	}
 	buf := verifyAnswers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else

@@ -337,7 +337,8 @@ func (v *Verifier) judge(ctx context.Context, e *entry, p *VerifyParams, now tim
 		return RateLimited, nil
 	}
 	if v.limit != nil && !p.Peek {
-		switch ok, err := v.limit(ctx, a, cost); {
+		told := *a // a copy, or every answer would go to the heap for what a stranger might keep
+		switch ok, err := v.limit(ctx, &told, cost); {
 		case err != nil:
 			return "", err
 		case !ok:

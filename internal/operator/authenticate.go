@@ -40,17 +40,17 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (access.Princ
 	g, err := s.grantOf(ctx, bearer, now)
 	var p access.Principal
 	if err == nil {
-		p, err = s.principal(g, now)
+		p, err = s.principal(&g, now)
 	}
 	if err != nil {
-		return access.Principal{}, s.refuse(ctx, g, err)
+		return access.Principal{}, s.refuse(ctx, &g, err)
 	}
-	s.uses.note(g, now, access.OriginOf(ctx).SourceIP)
+	s.uses.note(&g, now, access.OriginOf(ctx).SourceIP)
 	return p, nil
 }
 
 // refuse logs why a bearer is turned away and returns what its sender is told.
-func (s *Service) refuse(ctx context.Context, g grant, err error) error {
+func (s *Service) refuse(ctx context.Context, g *grant, err error) error {
 	no, ok := errors.AsType[*refusal](err)
 	if !ok {
 		return err
@@ -93,7 +93,7 @@ func (s *Service) grantOf(ctx context.Context, bearer string, now time.Time) (gr
 }
 
 // principal decides at an instant whether a grant still acts, and as whom.
-func (s *Service) principal(g grant, now time.Time) (access.Principal, error) {
+func (s *Service) principal(g *grant, now time.Time) (access.Principal, error) {
 	switch {
 	case g.unknown():
 		return access.Principal{}, invalid("unknown token")

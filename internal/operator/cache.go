@@ -60,7 +60,7 @@ func (g *grant) settle() {
 }
 
 // unknown reports whether the bearer stands for nobody.
-func (g grant) unknown() bool { return g.actor == "" }
+func (g *grant) unknown() bool { return g.actor == "" }
 
 // concerns reports whether a change may have made the grant untrue. Any tenant's
 // change concerns every confined grant: the tenant may be its ancestor, and

@@ -25,7 +25,7 @@ type use struct {
 	ip netip.Addr
 }
 
-func (u *uses) note(g grant, at time.Time, ip netip.Addr) {
+func (u *uses) note(g *grant, at time.Time, ip netip.Addr) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.tokens == nil {
@@ -73,7 +73,7 @@ func (s *Service) Flush(ctx context.Context) error {
 		_, newer := u.tokens[token]
 		u.mu.Unlock()
 		if !newer {
-			u.note(grant{Token: token}, seen.at, seen.ip)
+			u.note(&grant{Token: token}, seen.at, seen.ip)
 		}
 	}
 	for person, at := range people {
@@ -81,7 +81,7 @@ func (s *Service) Flush(ctx context.Context) error {
 		_, newer := u.people[person]
 		u.mu.Unlock()
 		if !newer {
-			u.note(grant{OperatorID: person}, at, netip.Addr{})
+			u.note(&grant{OperatorID: person}, at, netip.Addr{})
 		}
 	}
 	for token, digest := range digests {

@@ -24,6 +24,9 @@ type Metrics struct {
 	gateways *prometheus.HistogramVec
 	changes  prometheus.Histogram
 	egress   *prometheus.HistogramVec
+
+	served series[answered]
+	told   series[decided]
 }
 
 // NewMetrics returns a registry with the Go runtime's, the process's and the build's metrics.
@@ -97,7 +100,7 @@ func (m *Metrics) ObserveEgress(outcome string, took time.Duration) {
 
 // ObserveDecision notes what a gateway was told. Both labels are from fixed lists.
 func (m *Metrics) ObserveDecision(gateway, outcome string, took time.Duration) {
-	m.gateways.WithLabelValues(gateway, outcome).Observe(took.Seconds())
+	m.told.of(decided{gateway, outcome}, m.decisionsOf).Observe(took.Seconds())
 }
 
 // HTTP measures each request under the pattern of the route that served it.
@@ -112,12 +115,28 @@ func (m *Metrics) HTTP(next http.Handler) http.Handler {
 		status := http.StatusInternalServerError // of a handler that panics
 		defer func() {
 			m.active.Dec()
-			m.requests.WithLabelValues(method(r.Method), route(r.Pattern), strconv.Itoa(status)).
-				Observe(time.Since(start).Seconds())
+			m.served.of(answered{method(r.Method), r.Pattern, status}, m.requestsOf).Observe(time.Since(start).Seconds())
 		}()
 		next.ServeHTTP(rec, r)
 		status = rec.code()
 	})
+}
+
+// answered is what requests are told apart by, as a request has it.
+type answered struct {
+	method, pattern string
+	status          int
+}
+
+func (m *Metrics) requestsOf(by answered) prometheus.Observer {
+	return m.requests.WithLabelValues(by.method, route(by.pattern), strconv.Itoa(by.status))
+}
+
+// decided is what decisions for gateways are told apart by.
+type decided struct{ gateway, outcome string }
+
+func (m *Metrics) decisionsOf(by decided) prometheus.Observer {
+	return m.gateways.WithLabelValues(by.gateway, by.outcome)
 }
 
 // method keeps a caller from making labels: methods of one's own invention are one.
