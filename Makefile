@@ -19,7 +19,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 TOOL      := go tool -modfile=tools/go.mod
 GOBUILD   := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help dev test test-short test-long bench bench-verify lint fmt vuln build build-migrate \
+.PHONY: help dev test test-short test-long fuzz bench bench-verify lint fmt vuln build build-migrate \
 	migrate-up migrate-down migrate-down-all migrate-version migrate-create \
 	goldens goldens-check migrations-check deps gateways ci clean
 
@@ -46,6 +46,10 @@ test-long: gateways ## Run the long tests uncached, then each fuzz test for FUZZ
 	@scripts/gateways.sh traefik
 	@scripts/deps.sh test
 	@LANDLORD_TEST_LONG=1 scripts/test.sh -race -count=1 -timeout 30m $(if $(RUN),-run '$(RUN)') $(PKG)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+fuzz: ## Run each fuzz test for FUZZTIME
+	@scripts/deps.sh test
 	@scripts/fuzz.sh $(FUZZTIME)
 
 bench: ## Run the benchmarks; BENCH= selects, PKG= narrows

@@ -275,6 +275,77 @@ func TestServe_killed(t *testing.T) {
 	}
 }
 
+// A server is killed while it verifies: who is not answered finds the connection broken, what was revoked stays so, and of
+// the uses that were answered at most the last flush interval's are not counted.
+func TestServe_killedVerifying(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	p := i.serve(t)
+	tenant := i.create(t, p, "/v1/tenants", map[string]any{"name": "Busy", "slug": "busy", "status": "active"})["id"].(string)
+	keys := "/v1/tenants/" + tenant + "/api-keys"
+	key := i.create(t, p, keys, map[string]any{"name": "busy", "rate_limit_rpm": 1_000_000})
+	gone := i.create(t, p, keys, map[string]any{"name": "revoked"})
+	if status, answer, err := send(t.Context(), "POST", p.public+keys+"/"+gone["id"].(string)+"/revoke", i.owner, "", map[string]any{"reason": "leaked"}); err != nil || status != http.StatusOK {
+		t.Fatal(status, string(answer), err)
+	}
+	verify := func(token any) (outcome string, err error) {
+		status, answer, err := send(t.Context(), "POST", p.public+"/v1/keys/verify", i.owner, "", map[string]any{"key": token})
+		if err != nil {
+			return "", err
+		}
+		var v struct{ Outcome string }
+		if err := json.Unmarshal(answer, &v); err != nil || status != http.StatusOK && status != http.StatusServiceUnavailable {
+			t.Errorf("got %d %s", status, answer)
+		}
+		return v.Outcome, nil
+	}
+	const workers = 4
+	asked, settled, answered := 0, 0, 0 // settled: answered longer before the kill than a flush may take
+	for range 3 {
+		var mu sync.Mutex
+		var times []time.Time
+		var load sync.WaitGroup
+		for range workers {
+			load.Go(func() {
+				for {
+					outcome, err := verify(key["token"])
+					mu.Lock()
+					asked++
+					if outcome == "VALID" {
+						times = append(times, time.Now())
+					}
+					mu.Unlock()
+					if err != nil {
+						return
+					}
+				}
+			})
+		}
+		<-time.After(2500*time.Millisecond + time.Duration(mathrand.IntN(1_000_000))*time.Microsecond) // no point in time is safer than another
+		killed := time.Now()
+		p.kill()
+		load.Wait()
+		for _, at := range times {
+			if killed.Sub(at) > 2*time.Second { // an interval of one, and as much for a flush on a busy machine
+				settled++
+			}
+		}
+		answered += len(times)
+		p = i.serve(t)
+		if outcome, err := verify(gone["token"]); outcome != "REVOKED" {
+			t.Errorf("got %s, %v", outcome, err)
+		}
+	}
+	var counted int
+	if err := i.super(t).QueryRow(t.Context(), `SELECT usage_count FROM api_keys WHERE name = 'busy'`).Scan(&counted); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("asked %d times, answered %d, of which %d counted", asked, answered, counted)
+	if settled == 0 || counted < settled || counted > asked {
+		t.Errorf("%d uses were counted: %d were answered early enough, %d were asked for", counted, settled, asked)
+	}
+}
+
 // blockedRequest is a creation that waits in the database until release.
 func (i installation) blockedRequest(t *testing.T, p *process) (answer chan error, release func()) {
 	t.Helper()

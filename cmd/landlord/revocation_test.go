@@ -102,6 +102,20 @@ func kinds() []kind {
 			},
 		},
 		{
+			name: "shrink addresses by policy", ask: writes("IP_NOT_ALLOWED"),
+			change: func(ctx context.Context, api *client.Client, s *subject) (time.Time, error) {
+				_, err := api.APIKeys.PutPolicy(ctx, s.tenant, client.PutKeyPolicy{AllowedIPs: []string{"198.51.100.0/24"}})
+				return at(err)
+			},
+		},
+		{
+			name: "bar the environment by the reseller's policy", ask: writes("ENVIRONMENT_MISMATCH"),
+			change: func(ctx context.Context, api *client.Client, s *subject) (time.Time, error) {
+				_, err := api.APIKeys.PutPolicy(ctx, s.reseller, client.PutKeyPolicy{Environments: []string{"test"}})
+				return at(err)
+			},
+		},
+		{
 			name: "suspend the tenant", ask: writes("TENANT_SUSPENDED"),
 			change: func(ctx context.Context, api *client.Client, s *subject) (time.Time, error) {
 				_, err := api.Tenants.Suspend(ctx, s.tenant, "abuse")
@@ -884,26 +898,44 @@ func (c *cluster) warm(t *testing.T) {
 		askAll()
 		return sum(statements) == before
 	})
-	c.exec(`SELECT pg_stat_statements_reset()`)
-	began, h, m, s := time.Now(), sum(hits), sum(misses), sum(statements)
-	for range rounds {
-		askAll()
+	// A machine that is too busy to look at the feed for a second has replicas ask the database, as they should: what is warm
+	// is what was measured while none of them had to.
+	const tries = 5
+	for try := 1; ; try++ {
+		c.exec(`SELECT pg_stat_statements_reset()`)
+		began, h, m, s := time.Now(), sum(hits), sum(misses), sum(statements)
+		for range rounds {
+			askAll()
+		}
+		took, asked := time.Since(began), rounds*len(observers)
+		busy, verify := c.statements()
+		h, m, s = sum(hits)-h, sum(misses)-m, sum(statements)-s
+		if (m != 0 || s != 0 || verify != 0) && try < tries {
+			t.Logf("%d verifications in %v were %v hits, %v misses, %v statements, of which the server saw %d: once more", asked, took, h, m, s, verify)
+			continue
+		}
+		if h != float64(asked) || m != 0 || s != 0 || verify != 0 {
+			t.Errorf("%d verifications were %v hits, %v misses and %v statements, of which the server saw %d", asked, h, m, s, verify)
+		}
+		// What time costs, not traffic: as much as replicas that nobody asks send in that time, and the use of keys, which each
+		// replica writes once a second in a transaction. Loops that run seldom may fall into this.
+		c.exec(`SELECT pg_stat_statements_reset()`)
+		time.Sleep(took)
+		idle, _ := c.statements()
+		if most := 2*idle + len(c.replicas)*(4*int(took.Seconds())+40); busy > most {
+			t.Errorf("%d verifications in %v: %d statements, %d without them, want at most %d", asked, took, busy, idle, most)
+		}
+		t.Logf("%d warm verifications in %v: %d statements of all replicas together, %d without them, of which %d look for a key",
+			asked, took.Round(time.Millisecond), busy, idle, verify)
+		return
 	}
-	took, asked := time.Since(began), rounds*len(observers)
-	if n := sum(hits) - h; n != float64(asked) || sum(misses) != m || sum(statements) != s {
-		t.Errorf("%d verifications were %v hits, %v misses and %v statements", asked, n, sum(misses)-m, sum(statements)-s)
-	}
-	var all, verify int
+}
+
+// statements is how many the replicas sent since the count was reset, and how many of them look for a key.
+func (c *cluster) statements() (all, verify int) {
 	c.superuser(func(ctx context.Context, conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, `SELECT COALESCE(SUM(calls), 0), COALESCE(SUM(calls) FILTER (WHERE query ~ 'k.hash = ANY'), 0)
 			FROM pg_stat_statements WHERE userid = 'landlord'::regrole`).Scan(&all, &verify)
 	})
-	// What time costs, not traffic: each replica looks at the feed four times a second, writes the use of keys once, in a
-	// transaction, and looks once, with some statements each, for imported keys, for events to deliver and for deliveries that
-	// are due. Loops that run seldom may fall into this.
-	most := len(c.replicas) * (int(took.Seconds()*(4+4+30)) + 40)
-	if verify != 0 || all > most || all > asked/10 {
-		t.Errorf("%d verifications in %v: %d statements, of which %d look for a key; want at most %d and 0", asked, took, all, verify, most)
-	}
-	t.Logf("%d warm verifications in %v: %d statements of all replicas together, of which %d look for a key", asked, took.Round(time.Millisecond), all, verify)
+	return all, verify
 }

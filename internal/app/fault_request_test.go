@@ -23,6 +23,16 @@ import (
 func TestFault_poolExhausted(t *testing.T) {
 	t.Parallel()
 	w := &world{World: apptest.New(t, func(c *app.Config) { c.MaxConns = 2 })}
+	w.Tenant, _ = w.newTenant(t)
+	_, warm := w.newKey(t)
+	_, cold := w.newKey(t)
+	verify := func(token string) apptest.Response {
+		return w.Do(t, apptest.Request{Method: "POST", Path: "/v1/keys/verify", Token: w.Owner, Body: map[string]any{"key": token}})
+	}
+	pass := func(token string) apptest.Response {
+		return get(t, w.Private+"/gateway/nginx", map[string]string{"Authorization": "Bearer " + token})
+	}
+	verify(warm)
 	ctx, release := context.WithCancel(t.Context())
 	held := make(chan error)
 	for range 2 {
@@ -35,6 +45,19 @@ func TestFault_poolExhausted(t *testing.T) {
 			})
 		}()
 		<-got
+	}
+	// What is in memory needs none; the feed has a connection of its own.
+	eventually(t, 10*time.Second, "a known key passes", func() bool {
+		a, b := pass(warm), verify(warm)
+		if a.Status != http.StatusNoContent && a.Status != http.StatusServiceUnavailable || b.Status != http.StatusOK && b.Status != http.StatusServiceUnavailable {
+			t.Fatalf("got %d and %d %s", a.Status, b.Status, b.Body)
+		}
+		return a.Status == http.StatusNoContent && b.Status == http.StatusOK && strings.Contains(string(b.Body), `"VALID"`)
+	})
+	for i, r := range atOnce(2, func(i int) apptest.Response { return []func(string) apptest.Response{pass, verify}[i](cold) }) {
+		if r.Status != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
+			t.Errorf("an unknown key, %d: got %d %s", i, r.Status, r.Body)
+		}
 	}
 	requests := []apptest.Request{
 		{Method: "GET", Path: "/v1/tenants", Token: w.Owner},
@@ -51,6 +74,9 @@ func TestFault_poolExhausted(t *testing.T) {
 		t.Error(err)
 	}
 	w.must(t, "GET", "/v1/tenants", nil)
+	if r := pass(cold); r.Status != http.StatusNoContent {
+		t.Errorf("got %d afterwards", r.Status)
+	}
 	if r := w.Do(t, requests[2]); r.Status != http.StatusCreated || r.Header.Get("Idempotency-Replayed") != "" {
 		t.Errorf("got %d %s", r.Status, r.Body)
 	}

@@ -253,20 +253,26 @@ func session(t *testing.T, url string) *pgx.Conn {
 	return c
 }
 
-// freeze stops the server's processes where they are, as a host that is paused
-// or cut off does, and returns what wakes them.
-func (f *faulty) freeze(t *testing.T) (thaw func()) {
+// postmaster is the server's first process.
+func (f *faulty) postmaster(t *testing.T) int {
 	t.Helper()
-	c := f.super(t)
 	text, err := os.ReadFile(filepath.Join(f.server.DataDir(), "pgdata", "postmaster.pid"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	line, _ := bufio.NewReader(strings.NewReader(string(text))).ReadString('\n')
-	postmaster, err := strconv.Atoi(strings.TrimSpace(line))
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pid
+}
+
+// freeze stops the server's processes where they are, as a host that is paused
+// or cut off does, and returns what wakes them.
+func (f *faulty) freeze(t *testing.T) (thaw func()) {
+	t.Helper()
+	c, postmaster := f.super(t), f.postmaster(t)
 	signal := func(sig syscall.Signal, pids ...int) {
 		for _, pid := range pids {
 			if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) { // some leave by themselves
@@ -298,6 +304,7 @@ func TestFault_database(t *testing.T) {
 	}{
 		{"stopped", testStopped},
 		{"restarted", testRestarted},
+		{"killed", testKilled},
 		{"frozen", testFrozen},
 		{"lost a backend", testLostBackend},
 	} {
@@ -385,6 +392,57 @@ func testRestarted(t *testing.T, f *faulty) {
 	f.start(t)
 	f.expectFine(t, without(kinds, "readiness, private", "readiness, public")) // the feed may take a moment
 	eventually(t, 10*time.Second, "ready again", func() bool { return f.ready(t) })
+}
+
+// A database that is killed, under load: it recovers from its log when it is started again. Nobody is let in on a guess, no
+// request is a 500, and no replica is restarted.
+func testKilled(t *testing.T, f *faulty) {
+	kinds := f.kinds(t)
+	busy := f.must(t, "POST", "/v1/tenants/"+f.Tenant+"/api-keys", map[string]any{"name": "busy while it is killed", "rate_limit_rpm": 1_000_000})["token"].(string)
+	path, revoked := f.newKey(t)
+	f.must(t, "POST", path+"/revoke", nil)
+	// The test's server does not wait for its log to be written, so a crash may take what it had committed.
+	if _, err := f.super(t).Exec(t.Context(), `CHECKPOINT`); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.gateway(t, busy); r.Status != http.StatusNoContent { // it is in memory now
+		t.Fatalf("got %d", r.Status)
+	}
+	stop := make(chan struct{})
+	var load sync.WaitGroup
+	for range 4 {
+		load.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				ask := apptest.Request{Method: "POST", Path: "/v1/keys/verify", Token: f.Owner, Body: map[string]any{"key": busy}}
+				for want, r := range map[int]apptest.Response{
+					http.StatusNoContent: f.gateway(t, busy), http.StatusUnauthorized: f.gateway(t, revoked), http.StatusOK: f.Do(t, ask),
+				} {
+					if r.Status != want && r.Status != http.StatusServiceUnavailable {
+						t.Errorf("got %d %s, want %d or 503", r.Status, r.Body, want)
+					}
+				}
+			}
+		})
+	}
+	ended := sync.OnceFunc(func() { close(stop); load.Wait() })
+	defer ended()
+	if err := syscall.Kill(f.postmaster(t), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-f.server.Done()
+	// What is in memory is refused when that is not believed any more.
+	eventually(t, 5*time.Second, "the lease to end", func() bool { return f.gateway(t, busy).Status != http.StatusNoContent })
+	f.expectUnavailable(t, kinds, 5*time.Second)
+	f.stop(t) // it is gone, but its folder is held
+	f.start(t)
+	eventually(t, 20*time.Second, "ready again", func() bool { return f.ready(t) })
+	ended()
+	f.expectFine(t, kinds)
 }
 
 func without[V any](m map[string]V, names ...string) map[string]V {

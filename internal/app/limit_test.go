@@ -68,11 +68,16 @@ func TestRateLimits_shared(t *testing.T) {
 	metric(t, one, "landlord_rate_limit_local_decisions_total", 0)
 
 	redis.Kill()
+	if g := get(t, two.Private+"/gateway/nginx", map[string]string{"Authorization": "Bearer " + key.Token}); g.Status != http.StatusForbidden || g.Header.Get("X-Auth-Status") != "429" {
+		if time.Since(begin) < 6*time.Second {
+			t.Errorf("a gateway is told %d %v without Redis", g.Status, g.Header)
+		}
+	}
 	if o := verify(one); o != "RATE_LIMITED" && time.Since(begin) < 6*time.Second {
 		t.Errorf("%s without Redis, want the bucket to go on as it was", o)
 	}
 	ready(one, "local, redis is away")
-	ready(two, "shared") // it hasn't asked yet
+	ready(two, "local, redis is away")
 	metric(t, one, "landlord_rate_limit_shared", 0)
 	metric(t, one, "landlord_rate_limit_redis_failures_total", 1)
 	if n := strings.Count(one.Log.String(), "redis is away"); n != 1 {
