@@ -146,6 +146,12 @@ type KeyVerification struct {
 	RateLimit   *KeyRateLimit   `json:"rate_limit"`  // nil when an earlier check denied
 }
 
+// VerifyResult is the answer to one question of a batch: one of the two.
+type VerifyResult struct {
+	Verification *KeyVerification `json:"verification"` // also when it denies
+	Error        *BatchError      `json:"error"`        // why the question has no answer
+}
+
 // KeyEntitlement is the tenant's entitlement to the product of a verification.
 type KeyEntitlement struct {
 	Config    map[string]any `json:"config"`
@@ -257,6 +263,19 @@ func (s *APIKeys) RevokeSelf(ctx context.Context, why string) (*APIKey, error) {
 func (s *APIKeys) Verify(ctx context.Context, in VerifyKey) (*KeyVerification, error) {
 	v := &KeyVerification{}
 	return result(v, s.c.do(ctx, request{method: http.MethodPost, path: path("keys", "verify"), body: in, out: v}))
+}
+
+// VerifyAll asks up to 1000 questions at once and returns their answers in the same
+// order. One that can't be answered spoils no other.
+func (s *APIKeys) VerifyAll(ctx context.Context, in []VerifyKey) ([]VerifyResult, error) {
+	body := struct {
+		Items []VerifyKey `json:"items"`
+	}{in}
+	var out struct {
+		Results []VerifyResult `json:"results"`
+	}
+	err := s.c.do(ctx, request{method: http.MethodPost, path: path("keys", "verify", "batch"), body: body, out: &out})
+	return out.Results, err
 }
 
 func keysPath(tenant string, rest ...string) string {

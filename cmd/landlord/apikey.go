@@ -25,6 +25,7 @@ type keysCmd struct {
 	Self       keySelfCmd       `cmd:"" help:"Show the key that is the credential (--token)."`
 	RevokeSelf keyRevokeSelfCmd `cmd:"" help:"End the key that is the credential (--token), for good."`
 	Verify     keyVerifyCmd     `cmd:"" help:"Ask whether a token may do something; fails unless it is VALID."`
+	VerifyAll  keyVerifyAllCmd  `cmd:"" help:"Ask that about up to 1000 tokens, a line of standard input each; fails unless all are VALID."`
 	Policy     keyPolicyCmd     `cmd:"" help:"What a tenant demands of its keys and of those below it."`
 }
 
@@ -389,8 +390,8 @@ func (c *keyEnableCmd) Run(ctx context.Context, g *Globals) error {
 	return showKey(g, k, *k)
 }
 
-type keyVerifyCmd struct {
-	Key     string   `arg:"" help:"The token; - reads it from standard input, where no other process sees it."`
+// askFlags are what is asked about a token.
+type askFlags struct {
 	Product string   `help:"Product that the tenant must be entitled to." placeholder:"NAME"`
 	Project string   `help:"Project that the key must reach." placeholder:"ID"`
 	Env     string   `help:"Environment that the key must be of: live or test." placeholder:"ENV"`
@@ -398,6 +399,53 @@ type keyVerifyCmd struct {
 	Write   bool     `help:"Ask for a request that changes something."`
 	IP      string   `name:"ip" help:"Address of the end caller." placeholder:"ADDR"`
 	Cost    *int64   `help:"What to spend of its rate limit; 0 neither spends nor counts." placeholder:"N"`
+}
+
+func (f askFlags) about(token string) client.VerifyKey {
+	return client.VerifyKey{
+		Key: token, Product: f.Product, Project: f.Project, Environment: f.Env, Scopes: f.Scope, Write: f.Write, IP: f.IP, Cost: f.Cost,
+	}
+}
+
+type keyVerifyAllCmd struct{ askFlags }
+
+// Run implements the command.
+func (c *keyVerifyAllCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	var in []client.VerifyKey
+	for lines := bufio.NewScanner(g.in); lines.Scan(); {
+		if token := strings.TrimSpace(lines.Text()); token != "" {
+			in = append(in, c.about(token))
+		}
+	}
+	results, err := api.APIKeys.VerifyAll(ctx, in)
+	if err != nil {
+		return err
+	}
+	valid := 0
+	for _, r := range results {
+		if r.Verification != nil && r.Verification.Valid {
+			valid++
+		}
+	}
+	err = table(g, &client.Page[client.VerifyResult]{Data: results}, []string{"OUTCOME", "KEY", "NAME", "TENANT"}, func(r client.VerifyResult) []any {
+		if r.Error != nil {
+			return []any{r.Error.Code, "", "", ""}
+		}
+		return []any{r.Verification.Outcome, r.Verification.KeyID, r.Verification.KeyName, r.Verification.TenantSlug}
+	})
+	if err == nil && valid < len(results) {
+		err = fmt.Errorf("%d of %d keys are not valid for this", len(results)-valid, len(results))
+	}
+	return err
+}
+
+type keyVerifyCmd struct {
+	Key string `arg:"" help:"The token; - reads it from standard input, where no other process sees it."`
+	askFlags
 }
 
 // Run implements the command.
@@ -410,9 +458,7 @@ func (c *keyVerifyCmd) Run(ctx context.Context, g *Globals) error {
 		line, _ := bufio.NewReader(g.in).ReadString('\n')
 		c.Key = strings.TrimSpace(line)
 	}
-	v, err := api.APIKeys.Verify(ctx, client.VerifyKey{
-		Key: c.Key, Product: c.Product, Project: c.Project, Environment: c.Env, Scopes: c.Scope, Write: c.Write, IP: c.IP, Cost: c.Cost,
-	})
+	v, err := api.APIKeys.Verify(ctx, c.about(c.Key))
 	if err != nil {
 		return err
 	}

@@ -115,6 +115,22 @@ type VerifyKey struct {
 	Cost        *int64     `json:"cost,omitempty" minimum:"0" maximum:"1000000" doc:"Of the key's rate limit; left out, 1. 0 answers without spending or counting."`
 }
 
+// VerifyKeys asks many questions at once.
+type VerifyKeys struct {
+	Items []lenient[VerifyKey] `json:"items" minItems:"1" maxItems:"1000" doc:"Questions, each as the body of verify-key."`
+}
+
+// KeyVerifications answers the questions of a batch.
+type KeyVerifications struct {
+	Results []KeyVerificationResult `json:"results" doc:"One for each item, in their order."`
+}
+
+// KeyVerificationResult is the answer to one question of a batch.
+type KeyVerificationResult struct {
+	Verification *KeyVerification `json:"verification,omitempty" doc:"As verify-key answers; also when it denies."`
+	Error        *BatchError      `json:"error,omitempty" doc:"Instead of it: why the question has no answer."`
+}
+
 // KeyVerification answers a verification.
 type KeyVerification struct {
 	Outcome     string          `json:"outcome" enum:"VALID,MALFORMED,NOT_FOUND,REVOKED,DISABLED,EXPIRED,TENANT_ARCHIVED,TENANT_SUSPENDED,TENANT_FROZEN,PROJECT_ARCHIVED,ENVIRONMENT_MISMATCH,IP_NOT_ALLOWED,NOT_ENTITLED,INSUFFICIENT_SCOPE,RATE_LIMITED,LIMIT_EXCEEDED" doc:"VALID lets the request pass. Don't tell strangers MALFORMED, NOT_FOUND, REVOKED, DISABLED and EXPIRED apart."`
@@ -238,6 +254,11 @@ func (a *API) apiKeyRoutes() {
 		Description: "Answers 200 with an outcome, also when it denies. Needs apikeys:verify. The checks run in this order, and one that denies spends nothing of " +
 			"a later one: form, existence, key state, tenant and project state, environment, IP, entitlement, scope, rate limit, usage limit.",
 	}, a.verifyKey)
+	route(a, op{
+		ID: "verify-keys", Method: "POST", Path: "/v1/keys/verify/batch", Tag: tag, ReadOnly: true, Summary: "Verify many keys",
+		Description: "Up to 1000 questions, answered in their order and each as verify-key would: one that is malformed spoils no other, and a key that is asked " +
+			"about twice spends and counts twice. Needs apikeys:verify. The body has at most 1 MiB.",
+	}, a.verifyKeys)
 }
 
 type createAPIKeyInput struct {
@@ -454,6 +475,40 @@ func (a *API) verifyKey(ctx context.Context, in *verifyKeyInput) (*plain[KeyVeri
 		return nil, err
 	}
 	return &plain[KeyVerification]{Body: verificationOf(&v)}, nil
+}
+
+type verifyKeysInput struct{ Body VerifyKeys }
+
+func (a *API) verifyKeys(ctx context.Context, in *verifyKeysInput) (*plain[KeyVerifications], error) {
+	questions := make([]apikey.Question, len(in.Body.Items))
+	for i, raw := range in.Body.Items {
+		questions[i] = a.question(raw)
+	}
+	answers, err := a.s.APIKeys.VerifyAll(ctx, questions)
+	if err != nil {
+		return nil, err
+	}
+	out := KeyVerifications{Results: make([]KeyVerificationResult, len(answers))}
+	for i := range answers {
+		if err := answers[i].Err; err != nil {
+			out.Results[i].Error = batchError(err)
+		} else {
+			out.Results[i].Verification = new(verificationOf(&answers[i].Verification))
+		}
+	}
+	return &plain[KeyVerifications]{Body: out}, nil
+}
+
+// question reads an item of a batch, or says what is wrong with it.
+func (a *API) question(raw lenient[VerifyKey]) apikey.Question {
+	if p, ok := parsePlain(string(raw.raw)); ok { // as most are
+		return apikey.Question{VerifyParams: p}
+	}
+	b, wrong := raw.value(a)
+	if len(wrong) > 0 {
+		return apikey.Question{Wrong: invalidItem(wrong)}
+	}
+	return apikey.Question{VerifyParams: paramsOf(b)}
 }
 
 func paramsOf(b VerifyKey) apikey.VerifyParams {

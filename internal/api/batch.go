@@ -6,7 +6,16 @@ import (
 	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/landlordhq/landlord/internal/fault"
 )
+
+// BatchError is why an item of a batch was refused.
+type BatchError struct {
+	Code   string         `json:"code" doc:"Stable, as a problem's." example:"token_taken"`
+	Detail string         `json:"detail" doc:"For people."`
+	Errors []ProblemField `json:"errors,omitempty" doc:"Complaints about single fields of the item."`
+}
 
 // lenient is an element of a batch. The framework lets whatever it is pass, and
 // the operation answers for each element by itself: one that breaks a rule must
@@ -46,4 +55,18 @@ func (l lenient[T]) value(a *API) (v T, wrong []ProblemField) {
 		return v, []ProblemField{fieldOf(err)}
 	}
 	return v, nil
+}
+
+// invalidItem is the fault of an element that breaks rules.
+func invalidItem(wrong []ProblemField) error {
+	fields := make([]fault.Field, len(wrong))
+	for i, w := range wrong {
+		fields[i] = fault.Field(w)
+	}
+	return fault.Invalid(fields...)
+}
+
+func batchError(err error) *BatchError {
+	p := problemOf(err)
+	return &BatchError{Code: p.Code, Detail: p.Detail, Errors: p.Errors}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/landlordhq/landlord/internal/apikey"
-	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/secret"
 )
@@ -49,13 +48,6 @@ type ImportedAPIKeys struct {
 type ImportedAPIKey struct {
 	ID    id.APIKey   `json:"id,omitzero" doc:"The new key; with already_imported the one that the token is."`
 	Error *BatchError `json:"error,omitempty" doc:"Absent: it was imported."`
-}
-
-// BatchError is why an item of a batch was refused.
-type BatchError struct {
-	Code   string         `json:"code" doc:"Stable, as a problem's." example:"token_taken"`
-	Detail string         `json:"detail" doc:"For people."`
-	Errors []ProblemField `json:"errors,omitempty" doc:"Complaints about single fields of the item."`
 }
 
 func (a *API) keyImportRoutes() {
@@ -105,11 +97,7 @@ func (a *API) importItem(raw lenient[ImportAPIKey]) apikey.ImportItem {
 	b, wrong := raw.value(a)
 	ips, err := networks(b.AllowedIPs)
 	if len(wrong) > 0 {
-		fields := make([]fault.Field, len(wrong))
-		for i, w := range wrong {
-			fields[i] = fault.Field(w)
-		}
-		err = fault.Invalid(fields...)
+		err = invalidItem(wrong)
 	}
 	if err != nil {
 		return apikey.ImportItem{Wrong: err}
@@ -126,9 +114,4 @@ func (a *API) importItem(raw lenient[ImportAPIKey]) apikey.ImportItem {
 		item.Hash = apikey.ForeignHash{Algorithm: apikey.HashAlgorithm(b.Hash.Algorithm), Key: b.Hash.Key, Value: b.Hash.Value}
 	}
 	return item
-}
-
-func batchError(err error) *BatchError {
-	p := problemOf(err)
-	return &BatchError{Code: p.Code, Detail: p.Detail, Errors: p.Errors}
 }

@@ -17,25 +17,44 @@ import (
 // had it. Between random input and the database stands the checksum, or, once keys
 // were imported, how their tokens begin.
 func (v *Verifier) lookup(ctx context.Context, token string) (e *entry, formed bool, err error) {
+	sum, e, found := v.recall(token)
+	if found != unknown {
+		return e, found != malformed, nil
+	}
+	v.misses.Add(1)
+	e, err = v.lookupInDatabase(ctx, sum, token)
+	return e, true, err
+}
+
+// recalled is what can be said of a token without asking the database.
+type recalled uint8
+
+const (
+	unknown   recalled = iota
+	known              // and there is a key
+	absent             // known not to be a key
+	malformed          // can't be one
+)
+
+// recall looks for a token in memory, and counts that.
+func (v *Verifier) recall(token string) (secret.Sum, *entry, recalled) {
 	if len(token) > MaxForeignToken {
-		return nil, false, nil
+		return secret.Sum{}, nil, malformed
 	}
 	sum := v.ring.Sum(token)
 	e, ok := v.remembered(sum)
 	switch hits := &v.hits[sum[0]%hitCounters]; {
 	case e != nil:
 		hits.known.Add(1)
-		return e, true, nil
+		return sum, e, known
 	case ok:
 		hits.absent.Add(1)
-		return nil, true, nil
+		return sum, nil, absent
+	case !v.couldBe(token):
+		return sum, nil, malformed
+	default:
+		return sum, nil, unknown
 	}
-	if !v.couldBe(token) {
-		return nil, false, nil
-	}
-	v.misses.Add(1)
-	e, err = v.lookupInDatabase(ctx, sum, token)
-	return e, true, err
 }
 
 // remembered returns what memory knows of a token; ok with nil is that there is
@@ -133,7 +152,7 @@ func (v *Verifier) load(ctx context.Context, sum secret.Sum, token, slow string,
 	name := "k" + string(sum[:]) + slow
 	found, err := flight(ctx, v, name, remembered, func(ctx context.Context) (looked, error) {
 		seq := v.gens.last.Load() // before the statement: see generations
-		stored := append(v.ring.Digests(token), v.ring.ImportedDigests(token)...)
+		stored := v.digests(token)
 		if slow != "" {
 			stored = append(stored, slow)
 		}
@@ -147,15 +166,7 @@ func (v *Verifier) load(ctx context.Context, sum secret.Sum, token, slow string,
 		case err != nil:
 			return looked{}, err
 		}
-		e := v.views.newEntry(r, seq)
-		if v.current(e) {
-			e.hold()
-			v.entries.Set(sum, e)
-		}
-		if !v.ring.IsCurrent(r.Hash) {
-			v.usage.upgrade(e, v.ring.Digest(token))
-		}
-		return looked{e, seq}, nil
+		return looked{v.keep(sum, token, r, seq), seq}, nil
 	}, func(l looked) bool {
 		if l.e == nil {
 			return v.gens.heard(l.seq)
@@ -163,6 +174,25 @@ func (v *Verifier) load(ctx context.Context, sum secret.Sum, token, slow string,
 		return v.fresh() && v.current(l.e)
 	})
 	return found.e, err
+}
+
+// digests are all forms in which a token may be stored, but for slow hashes.
+func (v *Verifier) digests(token string) []string {
+	return append(v.ring.Digests(token), v.ring.ImportedDigests(token)...)
+}
+
+// keep makes an entry of a row that was read after change number seq, and keeps it
+// unless something that it depends on has changed since.
+func (v *Verifier) keep(sum secret.Sum, token string, r *row, seq uint64) *entry {
+	e := v.views.newEntry(r, seq)
+	if v.current(e) {
+		e.hold()
+		v.entries.Set(sum, e)
+	}
+	if !v.ring.IsCurrent(r.Hash) {
+		v.usage.upgrade(e, v.ring.Digest(token))
+	}
+	return e
 }
 
 // looked is what a look-up found, or that it found nothing, by which change.
@@ -185,15 +215,36 @@ type projectEntry struct {
 	archived bool
 }
 
-func (v *Verifier) project(ctx context.Context, project id.Project) (*projectEntry, error) {
-	remembered := func() (*projectEntry, bool) {
-		if v.fresh() {
-			if e, ok := v.projects.GetIfPresent(project); ok && v.gens.current(&e.stamp) {
-				return e, true
-			}
+// namedProject is a project that questions of a batch name.
+type namedProject struct {
+	ID       id.Project `db:"id"`
+	Tenant   id.Tenant  `db:"tenant_id"`
+	Archived bool       `db:"archived"`
+}
+
+// rememberedProject is what memory knows of a project.
+func (v *Verifier) rememberedProject(project id.Project) (*projectEntry, bool) {
+	if v.fresh() {
+		if e, ok := v.projects.GetIfPresent(project); ok && v.gens.current(&e.stamp) {
+			return e, true
 		}
-		return nil, false
 	}
+	return nil, false
+}
+
+// keepProject is keep for a project; its tenant is zero when there is none.
+func (v *Verifier) keepProject(project id.Project, tenant id.Tenant, archived bool, seq uint64) *projectEntry {
+	e := &projectEntry{stamp: stamp{seq: seq}, tenant: tenant, archived: archived}
+	e.stamp.mark(project)
+	e.stamp.mark(e.tenant)
+	if v.gens.current(&e.stamp) {
+		v.projects.Set(project, e)
+	}
+	return e
+}
+
+func (v *Verifier) project(ctx context.Context, project id.Project) (*projectEntry, error) {
+	remembered := func() (*projectEntry, bool) { return v.rememberedProject(project) }
 	if e, ok := remembered(); ok {
 		return e, nil
 	}
@@ -203,12 +254,6 @@ func (v *Verifier) project(ctx context.Context, project id.Project) (*projectEnt
 		if err != nil && !pg.IsNoRows(err) {
 			return nil, err
 		}
-		e := &projectEntry{stamp: stamp{seq: seq}, tenant: p.Tenant, archived: p.Archived}
-		e.stamp.mark(project)
-		e.stamp.mark(e.tenant)
-		if v.gens.current(&e.stamp) {
-			v.projects.Set(project, e)
-		}
-		return e, nil
+		return v.keepProject(project, p.Tenant, p.Archived, seq), nil
 	}, func(e *projectEntry) bool { return v.fresh() && v.gens.current(&e.stamp) })
 }

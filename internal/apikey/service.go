@@ -451,6 +451,19 @@ func (s *Service) Verify(ctx context.Context, p *VerifyParams) (Verification, er
 	return s.verifier.Check(ctx, p)
 }
 
+// VerifyAll is Verify for many questions, each of which is answered as if it were
+// asked alone.
+func (s *Service) VerifyAll(ctx context.Context, questions []Question) ([]Answer, error) {
+	who, err := access.RequireAny(ctx, access.APIKeysVerify)
+	if err != nil {
+		return nil, err
+	}
+	for i := range questions {
+		questions[i].Confine = who.Tenant
+	}
+	return s.verifier.CheckAll(ctx, questions)
+}
+
 var errRevoked = fault.Conflict("api_key_revoked", "The key is revoked, for good.")
 
 // notEnded refuses to change what can't come back.

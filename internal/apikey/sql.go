@@ -560,7 +560,7 @@ func selectProjectArchived(ctx context.Context, tx pg.Tx, tenant id.Tenant, proj
 
 // All that a verification depends on, in one statement. The declared scopes
 // matter only to tell reading from writing, which only a frozen tenant asks.
-const selectVerificationSQL = `
+const selectVerificationsSQL = `
 SELECT k.id, k.tenant_id, k.project_id, COALESCE(k.product, '') AS product, k.environment::text AS environment, k.scopes,
 	k.allowed_ips, k.rate_limit_rpm, k.is_active, k.revoked_at IS NOT NULL AS revoked, k.expires_at, k.grace_ends_at,
 	k.metadata, k.name, k.hash, t.slug AS tenant_slug, t.ancestors, s.status::text AS tenant_status,
@@ -604,7 +604,14 @@ CROSS JOIN LATERAL (
 		AND x.enabled
 ) d
 WHERE k.hash = ANY ($1::text[])
-ORDER BY k.id
+ORDER BY k.id`
+
+// selectVerifications reads the keys that are stored so, the oldest first.
+func selectVerifications(ctx context.Context, db *pg.DB, hashes []string) ([]row, error) {
+	return pg.LookupAll[row](ctx, db, selectVerificationsSQL, hashes)
+}
+
+const selectVerificationSQL = selectVerificationsSQL + `
 LIMIT 1`
 
 func selectVerification(ctx context.Context, db *pg.DB, hashes []string) (*row, error) {
@@ -658,6 +665,16 @@ type projectRow struct {
 
 func selectProject(ctx context.Context, db *pg.DB, project id.Project) (projectRow, error) {
 	return pg.Lookup[projectRow](ctx, db, selectProjectSQL, project)
+}
+
+const selectNamedProjectsSQL = `
+SELECT id, tenant_id, status = 'archived' AS archived
+FROM tenant_projects
+WHERE id = ANY ($1::uuid[])`
+
+// selectNamedProjects reads those of the projects that there are, whosever.
+func selectNamedProjects(ctx context.Context, db *pg.DB, projects []id.Project) ([]namedProject, error) {
+	return pg.LookupAll[namedProject](ctx, db, selectNamedProjectsSQL, projects)
 }
 
 // Rows are locked in the order of their ids, so that replicas that flush at the

@@ -39,6 +39,8 @@ type VerifyParams struct {
 	// Confine answers NOT_FOUND for keys that are neither this tenant's nor of
 	// one below it.
 	Confine id.Tenant
+
+	named *projectEntry // Project, where a batch has looked it up with others
 }
 
 // Bounds of a question.
@@ -270,7 +272,13 @@ func (v *Verifier) Check(ctx context.Context, p *VerifyParams) (Verification, er
 		return Verification{}, err
 	case !formed:
 		return Verification{Outcome: Malformed}, nil
+	default:
+		return v.decide(ctx, e, p)
 	}
+}
+
+// decide answers a question about a key; nil is that there is none.
+func (v *Verifier) decide(ctx context.Context, e *entry, p *VerifyParams) (_ Verification, err error) {
 	if e == nil || !p.Confine.IsZero() && !e.below(p.Confine) {
 		return Verification{Outcome: NotFound}, nil
 	}
@@ -377,9 +385,11 @@ func (v *Verifier) tenantAndProject(ctx context.Context, e *entry, p *VerifyPara
 	if !e.project.IsZero() {
 		return true, "", nil // the key is another project's
 	}
-	project, err := v.project(ctx, p.Project)
-	if err != nil {
-		return false, "", err
+	project := p.named
+	if project == nil {
+		if project, err = v.project(ctx, p.Project); err != nil {
+			return false, "", err
+		}
 	}
 	switch {
 	case project.tenant != e.tenant: // another tenant's, or there is none

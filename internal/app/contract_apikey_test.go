@@ -184,6 +184,21 @@ func apiKeyContracts() map[string]contract {
 				{"an unknown action", set("leak_action", "shrug"), 422, "not_one_of"},
 			}, badIfMatch...), badTenants...),
 		},
+		"verify-keys": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				_, token := w.newKey(t)
+				return apptest.Request{Method: "POST", Path: "/v1/keys/verify/batch", Body: map[string]any{"items": []any{
+					map[string]any{"key": token, "scopes": []string{"renders:create"}, "ip": "192.0.2.1"}, map[string]any{"key": "x"}, map[string]any{"key": 7}, "x",
+				}}}
+			},
+			status: 200, foreign: 403, foreignWhy: "a tenant's credential can't hold apikeys:verify",
+			bad: []bad{
+				{"no items", unset("items"), 422, "required"},
+				{"nothing to verify", set("items", []any{}), 422, "too_few"},
+				{"more than a batch takes", set("items", make([]string, 1001)), 422, "too_many"},
+				{"items that are no list", set("items", "x"), 422, "wrong_type"},
+			},
+		},
 		"verify-key": {
 			good: func(t *testing.T, w *world) apptest.Request {
 				_, token := w.newKey(t)

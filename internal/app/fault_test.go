@@ -162,7 +162,7 @@ func (f *faulty) ready(t *testing.T) bool {
 // kinds are requests of every kind that needs the database.
 func (f *faulty) kinds(t *testing.T) map[string]func(*testing.T) apptest.Response {
 	t.Helper()
-	cold, unknown := f.newToken(t), f.newToken(t)
+	cold, unknown, among := f.newToken(t), f.newToken(t), f.newToken(t)
 	n := f.unique("kind")
 	do := func(method, path string, body any, header ...string) func(*testing.T) apptest.Response {
 		return func(t *testing.T) apptest.Response {
@@ -181,6 +181,9 @@ func (f *faulty) kinds(t *testing.T) map[string]func(*testing.T) apptest.Respons
 		"create, once":           do("POST", "/v1/tenants", map[string]any{"name": n, "slug": n}, "Idempotency-Key", n),
 		"verify, a known key":    do("POST", "/v1/keys/verify", map[string]any{"key": f.warm}),
 		"verify, an unknown key": do("POST", "/v1/keys/verify", map[string]any{"key": cold}),
+		"a batch of keys, one unknown": do("POST", "/v1/keys/verify/batch", map[string]any{
+			"items": []any{map[string]any{"key": f.warm}, map[string]any{"key": among}},
+		}),
 		"an API key on the API": func(t *testing.T) apptest.Response {
 			return f.Do(t, apptest.Request{Method: "GET", Path: "/v1/whoami", Token: f.Key})
 		},

@@ -39,6 +39,57 @@ func TestVerify_bothWays(t *testing.T) {
 	}
 }
 
+// Each item of a batch is answered in its place, as it would be alone or with what
+// is wrong with it, whichever way it is read.
+func TestVerifyKeys_items(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, token := w.newKey(t)
+	items := []struct{ raw, code, field string }{
+		{`{"key":"` + token + `","scopes":["renders:create"],"ip":"192.0.2.1","cost":0}`, "", ""},
+		{`{"key":7}`, "wrong_type", "key"},
+		{`{"key":"` + token + `","environment":"test","cost":0}`, "", ""},
+		{`{"key":"\u006cl_live_x"}`, "", ""},
+		{`{"key":"x","secret":"y"}`, "unknown_field", "secret"},
+		{`{"scopes":["renders:create"]}`, "required", ""},
+		{`{"key":"x","cost":-1}`, "out_of_range", "cost"},
+		{`"x"`, "wrong_type", ""},
+		{`null`, "wrong_type", ""},
+		{`{"key":"` + token + `","product":"nothing","cost":0}`, "", ""},
+	}
+	raw := make([]json.RawMessage, len(items))
+	for i, x := range items {
+		raw[i] = json.RawMessage(x.raw)
+	}
+	r := w.Do(t, apptest.Request{Method: "POST", Path: "/v1/keys/verify/batch", Token: w.Owner, Body: map[string]any{"items": raw}})
+	var got struct {
+		Results []struct {
+			Verification json.RawMessage
+			Error        *struct {
+				Code   string
+				Errors []struct{ Field, Code string }
+			}
+		}
+	}
+	if err := json.Unmarshal(r.Body, &got); err != nil || r.Status != http.StatusOK || len(got.Results) != len(items) {
+		t.Fatalf("%d %v %s", r.Status, err, r.Body)
+	}
+	for i, x := range items {
+		is := got.Results[i]
+		alone := w.Do(t, apptest.Request{Method: "POST", Path: "/v1/keys/verify", Token: w.Owner, Body: x.raw})
+		switch {
+		case x.code == "":
+			if is.Error != nil || alone.Status != http.StatusOK || strings.TrimSpace(string(alone.Body)) != string(is.Verification) {
+				t.Errorf("item %d: %s, alone %d %s", i, is.Verification, alone.Status, alone.Body)
+			}
+		case alone.Status == http.StatusOK || is.Verification != nil || is.Error == nil || len(is.Error.Errors) == 0:
+			t.Errorf("item %d: %+v, alone %d", i, is, alone.Status)
+		case is.Error.Errors[0].Code != x.code || is.Error.Errors[0].Field != x.field:
+			t.Errorf("item %d: %+v", i, is.Error)
+		}
+	}
+}
+
 // What one replica changes, the others see within a second: a revoked key, a
 // suspended tenant.
 func TestVerify_acrossReplicas(t *testing.T) {

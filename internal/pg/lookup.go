@@ -23,6 +23,15 @@ const scopeLookupSQL = `SELECT set_config('landlord.operator', 'on', TRUE), set_
 // It writes nothing, so it is tried again where a transaction could not be: when
 // the connection turns out to be dead, and when one that lay idle does not answer.
 func Lookup[T any](ctx context.Context, db *DB, sql string, args ...any) (T, error) {
+	return lookUp(ctx, db, func(rows Rows) (T, error) { return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[T]) }, sql, args)
+}
+
+// LookupAll is Lookup for a query that answers any number of rows.
+func LookupAll[T any](ctx context.Context, db *DB, sql string, args ...any) ([]T, error) {
+	return lookUp(ctx, db, func(rows Rows) ([]T, error) { return pgx.CollectRows(rows, pgx.RowToStructByName[T]) }, sql, args)
+}
+
+func lookUp[T any](ctx context.Context, db *DB, collect func(Rows) (T, error), sql string, args []any) (T, error) {
 	var found T
 	for n := db.maxConns; ; n-- {
 		idle := false
@@ -30,7 +39,7 @@ func Lookup[T any](ctx context.Context, db *DB, sql string, args ...any) (T, err
 		if err != nil {
 			return found, db.fault(err)
 		}
-		found, err = lookup[T](ctx, c.Conn(), idle && n > 0, sql, args)
+		found, err = lookUpOn(ctx, c.Conn(), idle && n > 0, collect, sql, args)
 		dead := c.Conn().IsClosed() && ctx.Err() == nil && (idle || !timedOut(err))
 		db.release(c)
 		if err == nil || !dead || n == 0 { // at least one fresh connection was tried
@@ -39,7 +48,7 @@ func Lookup[T any](ctx context.Context, db *DB, sql string, args ...any) (T, err
 	}
 }
 
-func lookup[T any](ctx context.Context, c *pgx.Conn, impatient bool, sql string, args []any) (T, error) {
+func lookUpOn[T any](ctx context.Context, c *pgx.Conn, impatient bool, collect func(Rows) (T, error), sql string, args []any) (T, error) {
 	if impatient {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, pingTimeout)
@@ -58,7 +67,7 @@ func lookup[T any](ctx context.Context, c *pgx.Conn, impatient bool, sql string,
 	if err != nil {
 		return found, err
 	}
-	if found, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[T]); err != nil {
+	if found, err = collect(rows); err != nil {
 		return found, err
 	}
 	return found, answers.Close()
