@@ -32,6 +32,7 @@ type APIKey struct {
 	RotatedFrom    string         `json:"rotated_from"`  // the key that this one replaced
 	RotatedTo      string         `json:"rotated_to"`    // the key that replaced this one
 	GraceEndsAt    *time.Time     `json:"grace_ends_at"` // with RotatedTo: until when this one works
+	Generation     int            `json:"generation"`    // 1, and one more with each rotation
 	LastUsedAt     *time.Time     `json:"last_used_at"`  // up to a second late, like the next two
 	LastUsedIP     *string        `json:"last_used_ip"`
 	UsageCount     int64          `json:"usage_count"` // verifications that answered VALID
@@ -218,6 +219,21 @@ func (s *APIKeys) All(ctx context.Context, tenant string, f APIKeyFilter) iter.S
 	return all(ctx, f.Cursor, func(ctx context.Context, cursor string) (*Page[APIKey], error) {
 		f.Cursor = cursor
 		return s.List(ctx, tenant, f)
+	})
+}
+
+// Generations returns a page of the keys that came before and after a key by
+// rotation, itself among them, the newest first.
+func (s *APIKeys) Generations(ctx context.Context, tenant, id string, o ListOptions) (*Page[APIKey], error) {
+	p := &Page[APIKey]{}
+	return result(p, s.c.do(ctx, request{method: http.MethodGet, path: keysPath(tenant, id, "generations"), query: o.query(), out: p}))
+}
+
+// AllGenerations walks all pages of Generations.
+func (s *APIKeys) AllGenerations(ctx context.Context, tenant, id string, o ListOptions) iter.Seq2[APIKey, error] {
+	return all(ctx, o.Cursor, func(ctx context.Context, cursor string) (*Page[APIKey], error) {
+		o.Cursor = cursor
+		return s.Generations(ctx, tenant, id, o)
 	})
 }
 

@@ -12,21 +12,22 @@ import (
 
 // keysCmd is the command group of tenants' API keys.
 type keysCmd struct {
-	Create     keyCreateCmd     `cmd:"" help:"Issue a key; the token is printed once." aliases:"issue"`
-	List       keyListCmd       `cmd:"" help:"List a tenant's keys, newest first." aliases:"ls"`
-	Get        keyGetCmd        `cmd:"" help:"Show a key, without its token."`
-	Update     keyUpdateCmd     `cmd:"" help:"Change a key."`
-	Search     keySearchCmd     `cmd:"" help:"Find keys of all tenants, newest first."`
-	Disable    keyDisableCmd    `cmd:"" help:"Stop a key until it is enabled again."`
-	Enable     keyEnableCmd     `cmd:"" help:"Let a disabled key work again."`
-	Rotate     keyRotateCmd     `cmd:"" help:"Replace a key by a new one with the same settings."`
-	Revoke     keyRevokeCmd     `cmd:"" help:"End a key for good."`
-	Import     keyImportCmd     `cmd:"" help:"Bring keys that were issued elsewhere; they go on working."`
-	Self       keySelfCmd       `cmd:"" help:"Show the key that is the credential (--token)."`
-	RevokeSelf keyRevokeSelfCmd `cmd:"" help:"End the key that is the credential (--token), for good."`
-	Verify     keyVerifyCmd     `cmd:"" help:"Ask whether a token may do something; fails unless it is VALID."`
-	VerifyAll  keyVerifyAllCmd  `cmd:"" help:"Ask that about up to 1000 tokens, a line of standard input each; fails unless all are VALID."`
-	Policy     keyPolicyCmd     `cmd:"" help:"What a tenant demands of its keys and of those below it."`
+	Create      keyCreateCmd      `cmd:"" help:"Issue a key; the token is printed once." aliases:"issue"`
+	List        keyListCmd        `cmd:"" help:"List a tenant's keys, newest first." aliases:"ls"`
+	Get         keyGetCmd         `cmd:"" help:"Show a key, without its token."`
+	Update      keyUpdateCmd      `cmd:"" help:"Change a key."`
+	Search      keySearchCmd      `cmd:"" help:"Find keys of all tenants, newest first."`
+	Disable     keyDisableCmd     `cmd:"" help:"Stop a key until it is enabled again."`
+	Enable      keyEnableCmd      `cmd:"" help:"Let a disabled key work again."`
+	Rotate      keyRotateCmd      `cmd:"" help:"Replace a key by a new one with the same settings."`
+	Generations keyGenerationsCmd `cmd:"" help:"List the keys that came before and after a key by rotation, newest first."`
+	Revoke      keyRevokeCmd      `cmd:"" help:"End a key for good."`
+	Import      keyImportCmd      `cmd:"" help:"Bring keys that were issued elsewhere; they go on working."`
+	Self        keySelfCmd        `cmd:"" help:"Show the key that is the credential (--token)."`
+	RevokeSelf  keyRevokeSelfCmd  `cmd:"" help:"End the key that is the credential (--token), for good."`
+	Verify      keyVerifyCmd      `cmd:"" help:"Ask whether a token may do something; fails unless it is VALID."`
+	VerifyAll   keyVerifyAllCmd   `cmd:"" help:"Ask that about up to 1000 tokens, a line of standard input each; fails unless all are VALID."`
+	Policy      keyPolicyCmd      `cmd:"" help:"What a tenant demands of its keys and of those below it."`
 }
 
 func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {
@@ -56,6 +57,7 @@ func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {
 		{"rotated from", k.RotatedFrom},
 		{"rotated to", k.RotatedTo},
 		{"works until", k.GraceEndsAt},
+		{"generation", k.Generation},
 		{"uses", k.UsageCount},
 		{"last used", k.LastUsedAt},
 		{"from", k.LastUsedIP},
@@ -289,6 +291,26 @@ func (c *keyRotateCmd) Run(ctx context.Context, g *Globals) error {
 		g.done("%s works for %s more. The new key's token is shown this once:", c.Key, c.Grace)
 	}
 	return showKey(g, k, k.APIKey, pair{"token", k.Token})
+}
+
+type keyGenerationsCmd struct {
+	keyArg
+	listFlags
+}
+
+// Run implements the command.
+func (c *keyGenerationsCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	p, err := api.APIKeys.Generations(ctx, c.Tenant, c.Key, c.options())
+	if err != nil {
+		return err
+	}
+	return table(g, p, []string{"GENERATION", "ID", "TOKEN", "STATE", "ISSUED", "EXPIRES", "LAST USED"}, func(k client.APIKey) []any {
+		return []any{k.Generation, k.ID, k.Prefix + "…" + k.Last4, k.State, k.CreatedAt, ends(k), k.LastUsedAt}
+	})
 }
 
 type keyRevokeCmd struct {

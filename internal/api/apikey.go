@@ -40,6 +40,7 @@ type APIKey struct {
 	RotatedFrom    id.APIKey   `json:"rotated_from,omitzero" doc:"The key that this one replaced."`
 	RotatedTo      id.APIKey   `json:"rotated_to,omitzero" doc:"The key that replaced this one."`
 	GraceEndsAt    *time.Time  `json:"grace_ends_at,omitempty" doc:"With rotated_to: until when this one still works."`
+	Generation     int         `json:"generation" minimum:"1" doc:"1, and one more with each rotation."`
 	LastUsedAt     *time.Time  `json:"last_used_at,omitempty" doc:"Of the last verification that answered VALID, up to a second late."`
 	LastUsedIP     *netip.Addr `json:"last_used_ip,omitempty"`
 	UsageCount     int64       `json:"usage_count" doc:"Verifications that answered VALID, up to a second late."`
@@ -180,7 +181,7 @@ func (a *API) apiKeyOf(k apikey.Key) APIKey {
 		ID: k.ID, TenantID: k.TenantID, ProjectID: k.ProjectID, Product: k.Product, Environment: string(k.Environment), Name: k.Name,
 		Description: k.Description, Prefix: k.Prefix, Last4: k.Last4, Scopes: k.Scopes, AllowedIPs: cidrs(k.AllowedIPs), RateLimitRPM: k.RateLimitRPM,
 		IsActive: k.IsActive, DisabledAt: utc(k.DisabledAt), DisabledReason: k.DisabledReason, State: string(a.s.APIKeys.StateOf(k)), ExpiresAt: utc(k.ExpiresAt), RevokedAt: utc(k.RevokedAt),
-		RevokedReason: k.RevokedReason, RotatedFrom: k.RotatedFrom, RotatedTo: k.RotatedTo, GraceEndsAt: utc(k.GraceEndsAt),
+		RevokedReason: k.RevokedReason, RotatedFrom: k.RotatedFrom, RotatedTo: k.RotatedTo, GraceEndsAt: utc(k.GraceEndsAt), Generation: k.Generation,
 		LastUsedAt: utc(k.LastUsedAt), LastUsedIP: k.LastUsedIP, UsageCount: k.UsageCount, Metadata: k.Metadata,
 		ImportedAt: utc(k.ImportedAt), CreatedBy: k.CreatedBy,
 		CreatedAt: k.CreatedAt.UTC(), UpdatedAt: k.UpdatedAt.UTC(),
@@ -240,6 +241,10 @@ func (a *API) apiKeyRoutes() {
 		Description: "Makes a new key with the same settings and answers with it and its token. The old one works for grace seconds more and answers EXPIRED " +
 			"from then on. Of two that rotate a key at the same time, one gets 409.",
 	}, a.rotateAPIKey)
+	route(a, op{
+		ID: "list-api-key-generations", Method: "GET", Path: keys + "/{key}/generations", Tag: tag, Summary: "List the generations of an API key",
+		Description: "The keys that came before and after it by rotation, itself among them. Newest first.",
+	}, a.listAPIKeyGenerations)
 	route(a, op{
 		ID: "get-api-key-self", Method: "GET", Path: "/v1/keys/self", Tag: tag, Summary: "Get the API key that asks",
 		Description: "For any API key, whatever its scopes, test keys and keys of a project among them. It counts as a use of the key.",
@@ -370,6 +375,24 @@ func (a *API) oneAPIKey(k apikey.Key, err error) (*one[APIKey], error) {
 		return nil, err
 	}
 	return &one[APIKey]{ETag: etag(k.UpdatedAt), Body: a.apiKeyOf(k)}, nil
+}
+
+type listAPIKeyGenerationsInput struct {
+	TenantPath
+	KeyPath
+	PageQuery
+}
+
+func (a *API) listAPIKeyGenerations(ctx context.Context, in *listAPIKeyGenerationsInput) (*listed[APIKey], error) {
+	tenant, err := a.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.s.APIKeys.Generations(ctx, tenant, in.Key, in.request())
+	if err != nil {
+		return nil, err
+	}
+	return listOf(p, a.apiKeyOf), nil
 }
 
 type updateAPIKeyInput struct {

@@ -84,6 +84,8 @@ type Key struct {
 	RotatedFrom    id.APIKey      `db:"rotated_from"`  // the key that this one replaced
 	RotatedTo      id.APIKey      `db:"rotated_to"`    // the key that replaced this one
 	GraceEndsAt    *time.Time     `db:"grace_ends_at"` // with RotatedTo: until when this one still works
+	Generation     int            `db:"generation"`    // 1, and one more with each rotation
+	OriginID       id.APIKey      `db:"origin_id"`     // the first generation; zero: this one
 	LastUsedAt     *time.Time     `db:"last_used_at"`  // at most a second behind
 	LastUsedIP     *netip.Addr    `db:"last_used_ip"`
 	UsageCount     int64          `db:"usage_count"` // verifications that answered VALID

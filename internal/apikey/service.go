@@ -80,7 +80,7 @@ func (s *Service) Create(ctx context.Context, p CreateParams) (Key, secret.Text,
 	k := Key{
 		ID: id.New[id.APIKey](), TenantID: p.TenantID, ProjectID: p.ProjectID, Product: p.Product, Environment: p.Environment,
 		Name: p.Name, Description: p.Description, Scopes: p.Scopes, AllowedIPs: p.AllowedIPs, RateLimitRPM: p.RateLimitRPM,
-		ExpiresAt: p.ExpiresAt, Metadata: p.Metadata, CreatedBy: actor(ctx),
+		ExpiresAt: p.ExpiresAt, Generation: 1, Metadata: p.Metadata, CreatedBy: actor(ctx),
 	}
 	var token string
 	err := s.db.InTenant(ctx, p.TenantID, func(tx pg.Tx) (err error) {
@@ -417,7 +417,8 @@ func successor(old Key, by string, expires patch.Field[time.Time]) Key {
 	k := Key{
 		ID: id.New[id.APIKey](), TenantID: old.TenantID, ProjectID: old.ProjectID, Product: old.Product, Environment: old.Environment,
 		Name: old.Name, Description: old.Description, Scopes: old.Scopes, AllowedIPs: old.AllowedIPs,
-		RateLimitRPM: old.RateLimitRPM, ExpiresAt: old.ExpiresAt, RotatedFrom: old.ID, Metadata: old.Metadata, CreatedBy: by,
+		RateLimitRPM: old.RateLimitRPM, ExpiresAt: old.ExpiresAt, RotatedFrom: old.ID, Generation: old.Generation + 1, OriginID: old.origin(),
+		Metadata: old.Metadata, CreatedBy: by,
 	}
 	expires.ApplyPtr(&k.ExpiresAt)
 	return k

@@ -364,6 +364,7 @@ func TestRotate(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := old
+	want.Generation, want.OriginID = 2, old.ID
 	want.ID, want.RotatedFrom, want.Prefix, want.Last4, want.CreatedAt, want.UpdatedAt = fresh.ID, old.ID, fresh.Prefix, fresh.Last4, fresh.CreatedAt, fresh.UpdatedAt
 	if d := cmp.Diff(want, fresh, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {
 		t.Error(d)
@@ -463,6 +464,10 @@ func TestAccess(t *testing.T) {
 		"get": func(ctx context.Context) error { _, err := w.keys.Get(ctx, w.tenant, k.ID); return err },
 		"list": func(ctx context.Context) error {
 			_, err := w.keys.List(ctx, apikey.Filter{TenantID: w.tenant})
+			return err
+		},
+		"generations": func(ctx context.Context) error {
+			_, err := w.keys.Generations(ctx, w.tenant, k.ID, page.Request{})
 			return err
 		},
 		"update": func(ctx context.Context) error {

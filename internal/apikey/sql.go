@@ -17,16 +17,16 @@ import (
 const keyColumns = `
 	id, tenant_id, project_id, COALESCE(product, '') AS product, environment::text AS environment, name, description,
 	prefix, last4, scopes, allowed_ips, rate_limit_rpm, is_active, disabled_at, COALESCE(disabled_reason, '') AS disabled_reason,
-	expires_at, revoked_at, COALESCE(revoked_reason, '') AS revoked_reason, rotated_from, rotated_to, grace_ends_at, last_used_at, last_used_ip,
-	usage_count, metadata, imported_at, COALESCE(created_by, '') AS created_by, created_at, updated_at`
+	expires_at, revoked_at, COALESCE(revoked_reason, '') AS revoked_reason, rotated_from, rotated_to, grace_ends_at, generation, origin_id,
+	last_used_at, last_used_ip, usage_count, metadata, imported_at, COALESCE(created_by, '') AS created_by, created_at, updated_at`
 
 const insertKeySQL = `
 INSERT INTO api_keys (
 	id, tenant_id, project_id, product, environment, name, description, prefix, last4, hash, scopes, allowed_ips,
-	rate_limit_rpm, expires_at, rotated_from, metadata, created_by)
+	rate_limit_rpm, expires_at, rotated_from, generation, origin_id, metadata, created_by)
 VALUES (
 	@id, @tenant_id, @project_id, NULLIF(@product, ''), @environment::text::api_key_environment, @name, @description, @prefix,
-	@last4, @hash, @scopes, @allowed_ips, @rate_limit_rpm, @expires_at, @rotated_from, @metadata, NULLIF(@created_by, ''))
+	@last4, @hash, @scopes, @allowed_ips, @rate_limit_rpm, @expires_at, @rotated_from, @generation, @origin_id, @metadata, NULLIF(@created_by, ''))
 RETURNING` + keyColumns
 
 func insertKey(ctx context.Context, tx pg.Tx, k *Key, hash string) (Key, error) {
@@ -34,7 +34,7 @@ func insertKey(ctx context.Context, tx pg.Tx, k *Key, hash string) (Key, error) 
 		"id": k.ID, "tenant_id": k.TenantID, "project_id": k.ProjectID, "product": k.Product, "environment": string(k.Environment),
 		"name": k.Name, "description": k.Description, "prefix": k.Prefix, "last4": k.Last4, "hash": hash, "scopes": k.Scopes,
 		"allowed_ips": orNull(k.AllowedIPs), "rate_limit_rpm": k.RateLimitRPM, "expires_at": k.ExpiresAt,
-		"rotated_from": k.RotatedFrom, "metadata": k.Metadata, "created_by": k.CreatedBy,
+		"rotated_from": k.RotatedFrom, "generation": k.Generation, "origin_id": k.OriginID, "metadata": k.Metadata, "created_by": k.CreatedBy,
 	})
 }
 
@@ -364,6 +364,24 @@ func searchKeys(ctx context.Context, tx pg.Tx, f Filter, root id.Tenant, after i
 	}
 	sql, args := searchQuery(f, root, after, now)
 	return pg.Collect[TenantKey](ctx, tx, sql, args)
+}
+
+// The newest first. The first generation names no origin: it is its own.
+const listGenerationsSQL = `
+SELECT` + keyColumns + `
+FROM api_keys
+WHERE tenant_id = @tenant_id
+	AND (id = @origin_id OR origin_id = @origin_id)
+	AND (@before = 0 OR generation < @before)
+ORDER BY generation DESC
+LIMIT @limit`
+
+// listGenerations reads the keys of a chain of rotations that come before a
+// generation, or with 0 its newest.
+func listGenerations(ctx context.Context, tx pg.Tx, tenant id.Tenant, origin id.APIKey, before, limit int) ([]Key, error) {
+	return pg.Collect[Key](ctx, tx, listGenerationsSQL, pg.Named{
+		"tenant_id": tenant, "origin_id": origin, "before": before, "limit": limit,
+	})
 }
 
 const updateKeySQL = `

@@ -148,6 +148,14 @@ func apiKeyContracts() map[string]contract {
 				{"an end in the past", set("expires_at", "2020-01-01T00:00:00Z"), 422, "in_the_past"},
 			}, gone...),
 		},
+		"list-api-key-generations": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				path, _ := w.newKey(t)
+				w.must(t, "POST", path+"/rotate", map[string]any{"grace": 0})
+				return apptest.Request{Method: "GET", Path: path + "/generations"}
+			},
+			status: 200, foreign: 404, bad: gone,
+		},
 		"get-api-key-self": {
 			good: func(t *testing.T, w *world) apptest.Request {
 				_, token := w.newKey(t)
