@@ -173,6 +173,51 @@ func (s *Events) Publish(ctx context.Context, tenant string, events ...NewEvent)
 	return result(out, s.c.do(ctx, request{method: http.MethodPost, path: eventsPath(tenant), body: body, out: out, repeats: true}))
 }
 
+// EraseEvents says which events of a tenant to delete.
+type EraseEvents struct {
+	Before time.Time `json:"before,omitzero"` // written before; zero: all there are
+	Reason string    `json:"reason,omitempty"`
+	DryRun bool      `json:"dry_run,omitempty"` // only tell
+}
+
+// ErasedEvents is what an erasure deleted, or would.
+type ErasedEvents struct {
+	DryRun  bool       `json:"dry_run"`
+	Before  time.Time  `json:"before"`   // what was written before is meant
+	Events  int64      `json:"events"`   // deleted by this call; of a dry run, all that there are
+	HasMore bool       `json:"has_more"` // there may be more to delete
+	Oldest  *time.Time `json:"oldest"`   // of a dry run
+	Newest  *time.Time `json:"newest"`
+}
+
+// Erase deletes events of a tenant for good, the oldest first, 10,000 a call.
+// While the answer has more, call again with its Before.
+func (s *Events) Erase(ctx context.Context, tenant string, in EraseEvents) (*ErasedEvents, error) {
+	out := &ErasedEvents{}
+	return result(out, s.c.do(ctx, request{method: http.MethodPost, path: path("tenants", tenant, "events", "erase"), body: in, out: out}))
+}
+
+// EventRetention is what is kept of events, month by month, the oldest first.
+type EventRetention struct {
+	Months []KeptMonth `json:"months"`
+}
+
+// KeptMonth is a month of a table that is kept for a time.
+type KeptMonth struct {
+	Table   string     `json:"table"`
+	Month   string     `json:"month"` // 2026-11
+	Rows    int64      `json:"rows"`  // about
+	Bytes   int64      `json:"bytes"`
+	DropsAt *time.Time `json:"drops_at"` // nil: never
+	OnHold  bool       `json:"on_hold"`  // stays longer, for a tenant under legal hold
+}
+
+// Retention tells what is kept, and when it is dropped.
+func (s *Events) Retention(ctx context.Context) (*EventRetention, error) {
+	out := &EventRetention{}
+	return result(out, s.c.do(ctx, request{method: http.MethodGet, path: path("events", "retention"), out: out}))
+}
+
 // newUUID makes a random UUID (RFC 9562, version 7: ids that are made one after
 // the other lie beside each other in an index).
 func newUUID() string {

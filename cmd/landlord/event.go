@@ -24,6 +24,9 @@ type eventsCmd struct {
 	Tail eventTailCmd `cmd:"" help:"Print events as they happen, from now on, until ctrl-c."`
 	Get  eventGetCmd  `cmd:"" help:"Show one event."`
 
+	Erase     eventEraseCmd     `cmd:"" help:"Delete events of a tenant for good."`
+	Retention eventRetentionCmd `cmd:"" help:"Show what is kept, month by month, and when it is dropped."`
+
 	Publish eventPublishCmd `cmd:"" help:"Publish an event, or several from a file."`
 
 	Types eventTypesCmd `cmd:"" help:"List event types, landlord's own among them; with a name, show its schema."`
@@ -295,6 +298,77 @@ func readInput(g *Globals, name string) ([]byte, error) {
 		return io.ReadAll(g.in)
 	}
 	return os.ReadFile(filepath.Clean(name))
+}
+
+type eventEraseCmd struct {
+	Tenant string  `arg:"" help:"Whose events: an id, a UUID or slug:NAME."`
+	Before instant `help:"Those written before this time: RFC 3339, a date, or an age such as 30d. Without it, all there are." placeholder:"TIME"`
+	Reason string  `help:"For the audit log." placeholder:"TEXT"`
+	DryRun bool    `help:"Only tell how many there are." name:"dry-run"`
+	Yes    bool    `help:"Do not ask." short:"y"`
+}
+
+// Run implements the command. What was deleted before ctrl-c stays deleted, and
+// running it again goes on.
+func (c *eventEraseCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	in := client.EraseEvents{Before: time.Time(c.Before), Reason: c.Reason, DryRun: true}
+	there, err := api.Events.Erase(ctx, c.Tenant, in)
+	if err != nil {
+		return err
+	}
+	if c.DryRun || there.Events == 0 {
+		return g.show(there, pair{"to erase", there.Events}, pair{"before", there.Before}, pair{"oldest", there.Oldest}, pair{"newest", there.Newest})
+	}
+	if err := g.confirm(c.Yes, "Erase %s of %s written before %s, for good?", plural(int(there.Events), "event"), c.Tenant, text(there.Before)); err != nil {
+		return err
+	}
+	in.Before, in.DryRun = there.Before, false
+	all := client.ErasedEvents{Before: there.Before, HasMore: true}
+	for all.HasMore {
+		some, err := api.Events.Erase(ctx, c.Tenant, in)
+		if err != nil {
+			return fmt.Errorf("after %s were erased: %w", plural(int(all.Events), "event"), err)
+		}
+		all.Events, all.HasMore = all.Events+some.Events, some.HasMore
+		if all.HasMore {
+			g.done("Erased %d of %d.", all.Events, there.Events)
+		}
+	}
+	return g.show(all, pair{"erased", all.Events}, pair{"before", all.Before})
+}
+
+type eventRetentionCmd struct{}
+
+// Run implements the command.
+func (c *eventRetentionCmd) Run(ctx context.Context, g *Globals) error {
+	api, err := g.client()
+	if err != nil {
+		return err
+	}
+	r, err := api.Events.Retention(ctx)
+	if err != nil {
+		return err
+	}
+	if done, err := g.json(r); done {
+		return err
+	}
+	return table(g, &client.Page[client.KeptMonth]{Data: r.Months}, []string{"MONTH", "TABLE", "ROWS ABOUT", "MIB", "DROPPED"}, func(m client.KeptMonth) []any {
+		dropped := "never"
+		switch {
+		case m.DropsAt == nil:
+		case m.OnHold:
+			dropped = "after a legal hold"
+		case m.DropsAt.Before(time.Now()):
+			dropped = "within the hour"
+		default:
+			dropped = text(m.DropsAt)
+		}
+		return []any{m.Month, m.Table, m.Rows, m.Bytes >> 20, dropped}
+	})
 }
 
 type eventTypesCmd struct {

@@ -97,6 +97,48 @@ func TestEvents_commands(t *testing.T) {
 	fails("no event type render.paused", "", "events", "types", "render.paused")
 }
 
+// Erasing asks first, goes on until nothing is left, and says so in the audit log.
+func TestEvents_erase(t *testing.T) {
+	t.Parallel()
+	_, s := eventWorld(t)
+	const acme = "slug:acme"
+	started := func() client.EventPage {
+		t.Helper()
+		return into[client.EventPage](s, "events", "list", "--tenant", acme, "--type", "render.*", "--wait", "10s")
+	}
+	s.ok("events", "publish", acme, "render.started")
+	s.ok("events", "publish", acme, "render.started")
+	if got := len(started().Data); got != 2 {
+		t.Fatalf("%d events", got)
+	}
+	if told := into[client.ErasedEvents](s, "events", "erase", acme, "--dry-run"); !told.DryRun || told.Events < 2 || told.Oldest == nil {
+		t.Errorf("told %+v", told)
+	}
+	if out, errOut, code := s.run("n\n", "events", "erase", acme); code == exitOK || !strings.Contains(errOut, "events of slug:acme written before") || !strings.Contains(errOut, "not confirmed") {
+		t.Errorf("exit %d\n%s%s", code, out, errOut)
+	}
+	if got := len(started().Data); got != 2 {
+		t.Errorf("%d events, not confirmed", got)
+	}
+	if none := into[client.ErasedEvents](s, "events", "erase", acme, "--before", "2020-01-01", "--yes"); none.Events != 0 {
+		t.Errorf("erased %+v", none)
+	}
+	erased := into[client.ErasedEvents](s, "events", "erase", acme, "--reason", "Ada asked", "--yes")
+	if erased.Events < 2 || erased.HasMore || erased.DryRun {
+		t.Errorf("erased %+v", erased)
+	}
+	// What tells of it came later.
+	if page := into[client.EventPage](s, "events", "list", "--tenant", acme, "--wait", "10s"); len(page.Data) != 1 || page.Data[0].Type != "event.erased" {
+		t.Errorf("left: %+v", page.Data)
+	}
+	if log := s.ok("audit", "list", "--tenant", acme, "--action", "event.erased", "-o", "json"); !strings.Contains(log, "Ada asked") {
+		t.Errorf("the audit log says\n%s", log)
+	}
+	if got := s.ok("events", "retention"); !strings.Contains(got, "tenant_events") || !strings.Contains(got, "tenant_webhook_deliveries") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 // A tail prints what comes, outlives a server that is away for a while, and says
 // where to go on.
 func TestEvents_tail(t *testing.T) {

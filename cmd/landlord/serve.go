@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/landlordhq/landlord/internal/app"
+	"github.com/landlordhq/landlord/internal/event"
 	"github.com/landlordhq/landlord/internal/operator"
 	"github.com/landlordhq/landlord/internal/secret"
 	"github.com/landlordhq/landlord/internal/telemetry"
@@ -34,6 +36,9 @@ type serverFlags struct {
 	TokenMaxTTL     ttl           `help:"How long access tokens may live at most." env:"LANDLORD_TOKEN_MAX_TTL" default:"366d" placeholder:"DURATION"`
 	ShutdownTimeout time.Duration `help:"How long open requests may take to end." env:"LANDLORD_SHUTDOWN_TIMEOUT" default:"15s" placeholder:"DURATION"`
 
+	KeepEvents          ttl `help:"How long events and the deliveries of webhooks are kept, at least 14d; by whole months. 0s is for ever." env:"LANDLORD_KEEP_EVENTS" default:"90d" placeholder:"DURATION"`
+	KeepWebhookAttempts ttl `help:"How long the tries of webhooks are kept, likewise." env:"LANDLORD_KEEP_WEBHOOK_ATTEMPTS" default:"90d" placeholder:"DURATION"`
+
 	egressFlags
 	deliveryFlags
 }
@@ -47,6 +52,10 @@ func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL 
 		TokenLimits: operator.Limits{DefaultTTL: time.Duration(f.TokenTTL), MaxTTL: time.Duration(f.TokenMaxTTL)},
 		Version:     release(), Logger: log, ShutdownTimeout: f.ShutdownTimeout,
 	}
+	if err := errors.Join(f.checkKeep("--keep-events", f.KeepEvents), f.checkKeep("--keep-webhook-attempts", f.KeepWebhookAttempts)); err != nil {
+		return cfg, err
+	}
+	cfg.KeepEvents, cfg.KeepWebhookAttempts = time.Duration(f.KeepEvents), time.Duration(f.KeepWebhookAttempts)
 	if f.OIDCIssuer != "" {
 		cfg.OIDC = operator.OIDC{Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, OrganizationClaim: f.OIDCOrgClaim}
 		if err := cfg.OIDC.Validate(); err != nil {
@@ -69,6 +78,14 @@ func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL 
 		cfg.TrustedProxies = append(cfg.TrustedProxies, p)
 	}
 	return cfg, nil
+}
+
+// checkKeep refuses to drop what webhooks may still be sent from.
+func (f serverFlags) checkKeep(flag string, keep ttl) error {
+	if least := max(ttl(event.MinKeep), f.WebhookTTL); keep != 0 && keep < least {
+		return fmt.Errorf("%s: at least %s, for webhooks may be tried that long, or 0s for ever", flag, least)
+	}
+	return nil
 }
 
 func prefix(s string) (netip.Prefix, error) {

@@ -27,6 +27,7 @@ const (
 	AuditRead         Permission = "audit:read"
 	EventsRead        Permission = "events:read"
 	EventsWrite       Permission = "events:write" // publish
+	EventsErase       Permission = "events:erase" // delete what happened
 	WebhooksRead      Permission = "webhooks:read"
 	WebhooksWrite     Permission = "webhooks:write"
 )
@@ -35,7 +36,7 @@ const (
 func All() []Permission {
 	all := []Permission{
 		TenantsRead, TenantsWrite, TenantsLifecycle, ProjectsRead, ProjectsWrite, EntitlementsRead, EntitlementsWrite,
-		APIKeysRead, APIKeysWrite, APIKeysVerify, CatalogRead, CatalogWrite, OperatorsRead, OperatorsWrite, AuditRead, EventsRead, EventsWrite,
+		APIKeysRead, APIKeysWrite, APIKeysVerify, CatalogRead, CatalogWrite, OperatorsRead, OperatorsWrite, AuditRead, EventsRead, EventsWrite, EventsErase,
 		WebhooksRead, WebhooksWrite,
 	}
 	slices.Sort(all)
@@ -50,7 +51,7 @@ func (p Permission) Valid() bool { return slices.Contains(All(), p) }
 // keys) may not.
 func (p Permission) TenantGrantable() bool {
 	switch p {
-	case CatalogWrite, OperatorsRead, OperatorsWrite, APIKeysVerify:
+	case CatalogWrite, OperatorsRead, OperatorsWrite, APIKeysVerify, EventsErase:
 		return false
 	default:
 		return p.Valid()

@@ -97,6 +97,7 @@ var errorCodes = []errorCode{
 	{"tenant_has_children", 409, "Tenants lie below this one: move or delete them first."},
 	{"tenant_internal", 409, "The platform's own tenant stays where it is."},
 	{"tenant_not_found", 404, "No such tenant, or not yours."},
+	{"tenant_on_hold", 409, "The tenant is under legal hold: its events are not erased until it is released."},
 	{"tenant_suspended", 409, "The tenant is suspended: only the platform's operators can change it. 403 when it is the credential's own tenant."},
 	{"tenant_too_deep", 409, "The tree of tenants has at most 5 levels."},
 	{"token_not_found", 404, "No such access token, or not yours."},

@@ -110,6 +110,17 @@ func (a *API) eventRoutes() {
 			"and those that are refused keep the others from nothing. An event with an id of yours is stored once, however often it is published: with the same content " +
 			"it answers duplicate, with another one event_id_reused. Landlord's own types can't be published. A tenant that is frozen or suspended takes events of the platform's products only.",
 	}, a.publishEvents)
+	route(a, op{
+		ID: "erase-events", Method: "POST", Path: "/v1/tenants/{tenant}/events/erase", Tag: tag, Summary: "Erase a tenant's events",
+		Description: "Deletes them for good, the oldest first, 10,000 a call: repeat it, with the before of the answer, while has_more. With dry_run it only tells how many " +
+			"there are. Webhooks that were still to tell of them give up; the audit log is not touched. 409 tenant_on_hold under legal hold. Only for the platform's own credentials.",
+		Errors: []int{409},
+	}, a.eraseEvents)
+	route(a, op{
+		ID: "get-event-retention", Method: "GET", Path: "/v1/events/retention", Tag: tag, Summary: "See what is kept of events, and until when",
+		Description: "Events, the deliveries of webhooks and the tries of those are kept by month, and dropped by month when they are older than the server is told to keep them. " +
+			"A month with something of a tenant under legal hold stays.",
+	}, a.getEventRetention)
 	route(a, op{ID: "get-tenant-event", Method: "GET", Path: "/v1/tenants/{tenant}/events/{event}", Tag: tag, Summary: "Get one event"}, a.getTenantEvent)
 }
 
@@ -212,6 +223,74 @@ func (a *API) publishEvents(ctx context.Context, in *publishEventsInput) (*plain
 		return nil, err
 	}
 	return &plain[PublishedEvents]{publishedOf(results)}, nil
+}
+
+// EraseEvents says which events of a tenant to delete.
+type EraseEvents struct {
+	Before time.Time `json:"before,omitzero" doc:"Those written before this instant; left out: all there are."`
+	Reason string    `json:"reason,omitempty" maxLength:"500" doc:"For the audit log."`
+	DryRun bool      `json:"dry_run,omitempty" doc:"Only tell how many there are."`
+}
+
+// ErasedEvents is what an erasure deleted, or would.
+type ErasedEvents struct {
+	DryRun  bool       `json:"dry_run"`
+	Before  time.Time  `json:"before" doc:"What was written before is meant: give it back while has_more."`
+	Events  int64      `json:"events" doc:"Deleted by this call; of a dry run, all that there are."`
+	HasMore bool       `json:"has_more" doc:"There may be more to delete: repeat the call."`
+	Oldest  *time.Time `json:"oldest,omitempty" doc:"Of a dry run: when the oldest of them was written."`
+	Newest  *time.Time `json:"newest,omitempty"`
+}
+
+type eraseEventsInput struct {
+	TenantPath
+	Body EraseEvents
+}
+
+func (a *API) eraseEvents(ctx context.Context, in *eraseEventsInput) (*plain[ErasedEvents], error) {
+	tenant, err := a.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	e, err := a.s.Events.Erase(ctx, tenant, event.EraseParams{Before: in.Body.Before, Reason: in.Body.Reason, DryRun: in.Body.DryRun})
+	if err != nil {
+		return nil, err
+	}
+	return &plain[ErasedEvents]{ErasedEvents{
+		DryRun: in.Body.DryRun, Before: e.Before.UTC(), Events: e.Events, HasMore: e.More, Oldest: utc(e.Oldest), Newest: utc(e.Newest),
+	}}, nil
+}
+
+// EventRetention is what is kept of events, month by month.
+type EventRetention struct {
+	Months []KeptMonth `json:"months" doc:"The oldest first."`
+}
+
+// KeptMonth is a month of a table that is kept for a time.
+type KeptMonth struct {
+	Table   string     `json:"table" example:"tenant_events"`
+	Month   string     `json:"month" example:"2026-11"`
+	Rows    int64      `json:"rows" doc:"About how many, as the database's statistics have it."`
+	Bytes   int64      `json:"bytes" doc:"With its indexes."`
+	DropsAt *time.Time `json:"drops_at,omitempty" doc:"When it is dropped; in the past: within the hour, unless on_hold. Absent: never."`
+	OnHold  bool       `json:"on_hold" doc:"It stays longer, for a tenant under legal hold."`
+}
+
+type eventRetentionInput struct{}
+
+func (a *API) getEventRetention(ctx context.Context, _ *eventRetentionInput) (*plain[EventRetention], error) {
+	months, err := a.s.Events.Retention(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := EventRetention{Months: make([]KeptMonth, len(months))}
+	for i, m := range months {
+		out.Months[i] = KeptMonth{Table: m.Table, Month: m.Month.UTC().Format("2006-01"), Rows: m.Rows, Bytes: m.Bytes, OnHold: m.Held}
+		if !m.DropsAt.IsZero() {
+			out.Months[i].DropsAt = utc(&m.DropsAt)
+		}
+	}
+	return &plain[EventRetention]{out}, nil
 }
 
 type getTenantEventInput struct {

@@ -107,7 +107,8 @@ func (a *App) compose() error {
 	a.catalog = catalog.New(a.db, catalog.WithClock(a.cfg.Now))
 	a.grants = entitlement.New(a.db, entitlement.WithClock(a.cfg.Now))
 	a.projects = project.New(a.db, project.WithClock(a.cfg.Now))
-	a.events = event.New(a.db, event.WithLogger(a.log), event.WithClock(a.cfg.Now), event.WithRules(a.catalog.EventRules))
+	a.events = event.New(a.db, event.WithLogger(a.log), event.WithClock(a.cfg.Now), event.WithRules(a.catalog.EventRules),
+		event.WithRetention(a.retention()...), event.WithRecord(recordErasure))
 	a.closers = append(a.closers, func(context.Context) { a.events.Release() })
 	a.tenants = tenant.New(a.db, a.provision, tenant.WithClock(a.cfg.Now))
 	a.operators = operator.New(a.db, a.cfg.Keys, a.operatorOptions()...)
@@ -252,6 +253,7 @@ func (a *App) loopTable() []worker.Loop {
 		{Name: "change_feed_trim", Every: 10 * time.Minute, Jitter: time.Minute, Run: a.trimFeed},
 		{Name: "token_use_flush", Every: 10 * time.Second, PerReplica: true, Run: a.operators.Flush},
 		{Name: "event_mark", Every: time.Minute, Run: a.events.Mark},
+		{Name: "month_drop", Every: time.Hour, Jitter: time.Minute, Run: a.events.DropOld},
 		{Name: "partition_ensure", Every: time.Hour, Jitter: time.Minute, Run: a.ensurePartitions},
 	}
 }

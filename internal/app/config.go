@@ -43,6 +43,11 @@ type Config struct {
 	// Webhooks says how they are sent: the schedule, the limits, when an endpoint is disabled. What else an engine needs, app knows.
 	Webhooks webhook.EngineConfig
 
+	// KeepEvents is how long events and their webhooks' deliveries are kept, and KeepWebhookAttempts how long each try of
+	// those; 0 is for ever.
+	KeepEvents          time.Duration
+	KeepWebhookAttempts time.Duration
+
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 

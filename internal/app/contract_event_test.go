@@ -3,6 +3,7 @@ package app_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/landlordhq/landlord/internal/apptest"
 	"github.com/landlordhq/landlord/internal/id"
@@ -63,6 +64,24 @@ func eventContracts() map[string]contract {
 				{"the future", event("occurred_at", "2999-01-01T00:00:00Z"), 422, "out_of_range"},
 				{"no time", event("occurred_at", "noon"), 422, "wrong_format"},
 			}, badTenants...),
+		},
+		"erase-events": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				return apptest.Request{Method: "POST", Path: w.freshTenant(t, "starter") + "/events/erase", Body: map[string]any{"before": time.Now().UTC(), "reason": "asked to"}}
+			},
+			status: 200, writes: true, foreign: 404,
+			bad: append([]bad{
+				{"the future", set("before", "2999-01-01T00:00:00Z"), 422, "out_of_range"},
+				{"no time", set("before", "noon"), 422, "wrong_format"},
+				{"a long reason", set("reason", long(501)), 422, "too_long"},
+				{"a control character", set("reason", "a\u0007b"), 422, "invalid_text"},
+			}, badTenants...),
+		},
+		"get-event-retention": {
+			good: func(*testing.T, *world) apptest.Request {
+				return apptest.Request{Method: "GET", Path: "/v1/events/retention"}
+			},
+			status: 200, foreign: 403,
 		},
 		"list-events": {
 			good:   func(*testing.T, *world) apptest.Request { return apptest.Request{Method: "GET", Path: "/v1/events"} },

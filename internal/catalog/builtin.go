@@ -28,8 +28,11 @@ func BuiltInEventTypes() []EventType {
 // changed, under its noun, and what there is to say about the change.
 func changeSchema(eventType string) map[string]any {
 	noun := nounOf(eventType)
-	if eventType == "entitlement.plan_applied" {
+	switch eventType {
+	case "entitlement.plan_applied":
 		noun = "plan"
+	case "event.erased":
+		noun = "tenant"
 	}
 	text := map[string]any{"type": "string"}
 	return map[string]any{
@@ -57,6 +60,7 @@ var builtInEvents = []EventType{
 	{Name: "entitlement.deleted", Description: "A tenant lost a product, or fell back to what its plan gives."},
 	{Name: "entitlement.plan_applied", Description: "A tenant's products and limits were brought in line with its plan."},
 	{Name: "entitlement.updated", Description: "The configuration, the end or the state of what a tenant has of a product changed."},
+	{Name: "event.erased", Description: "Events of a tenant were deleted before their time."},
 	{Name: "key_policy.updated", Description: "What a tenant demands of its API keys and of those below it changed."},
 	{Name: "operator.bootstrapped", Description: "The first owner was made, or an owner let in again, on the command line."},
 	{Name: "operator.created", Description: "A person of the platform was added."},

@@ -13,6 +13,9 @@
 // The order is that of the transactions. Changes of one thing are in the order in
 // which they happened, because each locks its row before it writes anything.
 //
-// Writes: tenant_events, event_marks. Reads: those, event_floor, and the tenant's
-// effective status.
+// Events end in two ways: by month, when all of it is older than is kept (DropOld),
+// and a tenant's on demand (Erase). A legal hold prevents both.
+//
+// Writes: tenant_events, event_marks, event_floor, and drops months of what app
+// names. Reads: those, and the tenant's effective status and legal hold.
 package event

@@ -128,6 +128,71 @@ func checkPlan(t *testing.T, db *pg.DB, tenant id.Tenant, name, sql string, args
 	}
 }
 
+// eraseStatement is the one inside landlord_erase_events, with $1, $2 and $3 for its
+// arguments.
+func eraseStatement(t *testing.T, db *pg.DB) string {
+	t.Helper()
+	var source string
+	if err := db.ReadOperator(t.Context(), func(tx pg.Tx) error {
+		return tx.QueryRow(t.Context(), `SELECT prosrc FROM pg_proc WHERE proname = 'landlord_erase_events'`).Scan(&source)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	_, rest, begins := strings.Cut(source, "DELETE FROM")
+	statement, _, ends := strings.Cut(rest, ";")
+	with := strings.NewReplacer("tenant_id = tenant", "tenant_id = $1", "< before", "< $2", "LIMIT most", "LIMIT $3").Replace(statement)
+	if !begins || !ends || !strings.Contains(with, "$3") {
+		t.Fatalf("no such statement in %s", source)
+	}
+	return "DELETE FROM" + with
+}
+
+// An erasure finds the oldest by the order's index and each of them by its key, as
+// often as it runs: when the planner knows the arguments, and when it has settled
+// on a plan for all.
+func TestPlans_erase(t *testing.T) {
+	t.Parallel()
+	urls := pgtest.CloneURLs(t)
+	app, owner := openAs(t, urls.App), openAs(t, urls.Owner)
+	c := fill(t, app, 40_000)
+	statement := eraseStatement(t, owner)
+	for _, statistics := range []string{"none", "fresh"} {
+		if statistics == "fresh" {
+			vacuum(t, owner)
+		}
+		for name, tenant := range map[string]id.Tenant{"big": c.big, "middling": c.middling, "small": c.small, "none": c.none} {
+			for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+				err := owner.ReadTenant(t.Context(), tenant, func(tx pg.Tx) error {
+					if err := planByKey(t.Context(), tx); err != nil {
+						return err
+					}
+					if _, err := tx.Exec(t.Context(), `SELECT set_config('plan_cache_mode', $1, true)`, mode); err != nil {
+						return err
+					}
+					if _, err := tx.Exec(t.Context(), `PREPARE erase (uuid, timestamptz, int) AS `+statement); err != nil {
+						return err
+					}
+					lines, err := pg.Scalars[string](t.Context(), tx, fmt.Sprintf(`EXPLAIN EXECUTE erase ('%s', now(), %d)`, tenant.UUID(), EraseBatch))
+					if err != nil {
+						return err
+					}
+					plan := strings.Join(slices.DeleteFunc(lines, func(l string) bool {
+						return strings.Contains(l, "Seq Scan") && strings.Contains(l, "(cost=0.00..0.00 ") // of a month to come, which is empty
+					}), "\n")
+					if strings.Contains(plan, "Seq Scan") || strings.Contains(plan, "Sort  (") || !strings.Contains(plan, "xid_seq_idx") || !strings.Contains(plan, "_pkey") {
+						t.Errorf("%s, %s, statistics %s:\n%s", name, mode, statistics, plan)
+					}
+					_, err = tx.Exec(t.Context(), `DEALLOCATE erase`)
+					return err
+				})
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+	}
+}
+
 // BenchmarkList reads pages of 50 out of a million events, 600,000 of them one
 // tenant's: a page costs the same wherever it lies.
 func BenchmarkList(b *testing.B) {

@@ -86,9 +86,14 @@ func TestList_everyFilter(t *testing.T) {
 			t.Errorf("%s, one by one: %s", name, diff)
 		}
 	}
-	across, err := s.List(ctx, event.ReadParams{Filter: event.Filter{Since: since}})
-	if err != nil || !slices.ContainsFunc(across.Data, func(e event.Event) bool { return e.TenantID == own && e.Type == "renderer.paused" }) {
-		t.Errorf("across: %v %v", typesOf(across.Data), err)
+	found := false
+	for p := (event.ReadParams{Filter: event.Filter{Since: since}}); !found; { // beside the events of other tests
+		across, err := s.List(ctx, p)
+		found = slices.ContainsFunc(across.Data, func(e event.Event) bool { return e.TenantID == own && e.Type == "renderer.paused" })
+		if err != nil || !found && !across.More {
+			t.Fatalf("across: %v %v", typesOf(across.Data), err)
+		}
+		p.Cursor = across.Next
 	}
 	e := (&reader{s: s, ctx: ctx, tenant: own}).upTo(t, 3)[2]
 	if got, err := s.Get(ctx, own, e.ID); err != nil || got.ID != e.ID || got.ProjectID != project || !got.OccurredAt.Equal(got.CreatedAt) {
@@ -105,7 +110,6 @@ func TestList_access(t *testing.T) {
 	e := (&reader{s: s, ctx: platform(t), tenant: own}).upTo(t, 1)[0].ID
 	gone := newTenant(t, db)
 	exec(t, db, `UPDATE tenants SET deleted_at = now() WHERE id = $1`, gone)
-	second := func(_ any, err error) error { return err }
 	read := func(p event.ReadParams) error { return second(s.ListOf(platform(t), own, p)) }
 	for name, tc := range map[string]struct {
 		err  error

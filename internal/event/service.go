@@ -3,6 +3,7 @@ package event
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -19,6 +20,9 @@ type Service struct {
 	log   *slog.Logger
 	now   func() time.Time
 	rules func(ctx context.Context, atLeast int64) (Rules, error)
+	keep  []Keep
+	// record records an erasure. The audit log's room imports this one.
+	record func(ctx context.Context, tx pg.Tx, tenant id.Tenant, e Erased, reason string) error
 	*follower
 	unwatch func()
 }
@@ -45,9 +49,14 @@ func noRules(_ context.Context, atLeast int64) (Rules, error) {
 	}}, nil
 }
 
+// unrecorded refuses to erase: what is deleted is recorded.
+func unrecorded(context.Context, pg.Tx, id.Tenant, Erased, string) error {
+	return errors.New("erase: nobody records it")
+}
+
 // New returns the events' operations over a database.
 func New(db *pg.DB, opts ...Option) *Service {
-	s := &Service{db: db, log: slog.New(slog.DiscardHandler), now: time.Now, rules: noRules}
+	s := &Service{db: db, log: slog.New(slog.DiscardHandler), now: time.Now, rules: noRules, record: unrecorded}
 	for _, o := range opts {
 		o(s)
 	}

@@ -330,3 +330,108 @@ func insertAll(ctx context.Context, tx pg.Tx, events []Event) error {
 	}
 	return err
 }
+
+const eventsTable = "tenant_events"
+
+// The sessions' time zone is UTC.
+const selectMonths = `
+SELECT p.relname::text AS "table",
+	make_date(substring(c.relname FROM '_y(\d{4})m\d{2}$')::int, substring(c.relname FROM '_y\d{4}m(\d{2})$')::int, 1)::timestamptz AS month,
+	GREATEST(c.reltuples, 0)::bigint AS rows, pg_total_relation_size(c.oid) AS bytes, clock_timestamp() AS now
+FROM pg_inherits AS i
+JOIN pg_class AS p ON p.oid = i.inhparent
+JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE p.relnamespace = 'public'::regnamespace
+	AND p.relkind = 'p'
+	AND p.relname = ANY ($1::text[])
+	AND c.relname ~ '_y\d{4}m\d{2}$'
+ORDER BY month, "table"`
+
+func monthsOf(ctx context.Context, tx pg.Tx, tables []string) ([]Month, error) {
+	return pg.Collect[Month](ctx, tx, selectMonths, tables)
+}
+
+// heldSQL asks whether a month of a table holds rows of a tenant under legal hold.
+// The table is one of ours, never somebody's input.
+func heldSQL(table string) string {
+	return `
+SELECT EXISTS (
+	SELECT FROM tenants AS t
+	WHERE t.legal_hold
+		AND EXISTS (
+			SELECT FROM ` + table + ` AS r
+			WHERE r.tenant_id = t.id
+				AND r.created_at >= $1
+				AND r.created_at < $2))`
+}
+
+func monthHeld(ctx context.Context, tx pg.Tx, m Month) (held bool, err error) {
+	err = tx.QueryRow(ctx, heldSQL(m.Table), m.Month, m.end()).Scan(&held)
+	return held, err
+}
+
+const dropMonthSQL = `SELECT landlord_drop_month_partition($1, $2::date)`
+
+// dropMonth tells whether the month was there.
+func dropMonth(ctx context.Context, tx pg.Tx, m Month) (dropped bool, err error) {
+	err = tx.QueryRow(ctx, dropMonthSQL, m.Table, m.Month).Scan(&dropped)
+	return dropped, err
+}
+
+// The last mark before the oldest event stays: it is where reading from then begins.
+const deleteMarks = `
+DELETE FROM event_marks
+WHERE at < (SELECT max(m.at) FROM event_marks AS m WHERE m.at <= $1)`
+
+func trimMarks(ctx context.Context, tx pg.Tx, oldest time.Time) error {
+	_, err := tx.Exec(ctx, deleteMarks, oldest)
+	return err
+}
+
+// Setting a hold locks the row, so an erasure comes before it or sees it.
+const selectHeld = `
+SELECT legal_hold
+FROM tenants
+WHERE id = $1
+FOR SHARE`
+
+func heldOf(ctx context.Context, tx pg.Tx, tenant id.Tenant) (held bool, err error) {
+	err = tx.QueryRow(ctx, selectHeld, tenant).Scan(&held)
+	return held, err
+}
+
+// Each of the oldest is found by its key. The planner, which takes a batch for a good
+// part of a tenant's events, would rather join it to all of them, each time.
+const forbidScanning = forbidSorting + `,
+	set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
+
+func planByKey(ctx context.Context, tx pg.Tx) error {
+	_, err := tx.Exec(ctx, forbidScanning)
+	return err
+}
+
+const eraseSQL = `SELECT landlord_erase_events($1, $2, $3)`
+
+func eraseSome(ctx context.Context, tx pg.Tx, tenant id.Tenant, before time.Time, most int) (n int64, err error) {
+	if err := planByKey(ctx, tx); err != nil {
+		return 0, err
+	}
+	err = tx.QueryRow(ctx, eraseSQL, tenant, before, most).Scan(&n)
+	return n, err
+}
+
+const selectErasable = `
+SELECT e.events, e.oldest, e.newest
+FROM tenants AS t
+CROSS JOIN LATERAL (
+	SELECT count(*) AS events, min(created_at) AS oldest, max(created_at) AS newest
+	FROM tenant_events
+	WHERE tenant_id = $1
+		AND created_at < $2) AS e
+WHERE t.id = $1`
+
+// erasableOf returns pg.ErrNoRows when there is no such tenant.
+func erasableOf(ctx context.Context, tx pg.Tx, tenant id.Tenant, before time.Time) (e Erased, err error) {
+	err = tx.QueryRow(ctx, selectErasable, tenant, before).Scan(&e.Events, &e.Oldest, &e.Newest)
+	return e, err
+}

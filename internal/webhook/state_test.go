@@ -1,12 +1,14 @@
 package webhook
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/pg"
 )
 
 // states counts a tenant's deliveries by state and reason.
@@ -106,6 +108,76 @@ func TestErased(t *testing.T) {
 	w.wantStates("all is cancelled", tenant, map[string]int{"cancelled erased": 3})
 	if n := len(r.requests()); n != 0 {
 		t.Errorf("%d requests", n)
+	}
+}
+
+// An event that is erased between two tries is not sent again.
+func TestErased_betweenTries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.newReceiver(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+	tenant := w.tenant()
+	w.endpoint(tenant, r.URL)
+	w.engine(func(c *EngineConfig) { c.Schedule = Schedule{Gaps: []time.Duration{0, time.Hour}} })
+	w.publish(tenant, "render.completed", "render.completed")
+	w.eventually("each was tried once", func() bool { return len(w.attempts(tenant)) == 2 })
+	var erased int
+	err := w.db.InTenant(t.Context(), tenant, func(tx pg.Tx) error {
+		return tx.QueryRow(t.Context(), `SELECT landlord_erase_events($1, NOW(), 10)`, tenant).Scan(&erased)
+	})
+	if err != nil || erased != 2 {
+		t.Fatalf("%d were erased, %v", erased, err)
+	}
+	w.exec(`UPDATE tenant_webhook_deliveries SET next_retry_at = NOW() WHERE tenant_id = $1`, tenant)
+	w.wantStates("all is cancelled", tenant, map[string]int{"cancelled erased": 2})
+	if n := len(r.requests()); n != 2 {
+		t.Errorf("%d requests, want one each", n)
+	}
+}
+
+// A month that is dropped takes along what is under way and what waits in it; what
+// comes after is sent.
+func TestDropped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	came, answer := make(chan struct{}, 10), make(chan struct{})
+	r := w.newReceiver(func(http.ResponseWriter, *http.Request) {
+		came <- struct{}{}
+		<-answer
+	})
+	tenant := w.tenant()
+	endpoint, _ := w.endpoint(tenant, r.URL, `max_in_flight = 1`)
+	w.engine(nil)
+	w.publish(tenant, "render.completed", "render.completed", "render.completed")
+	<-came
+	w.wantStates("the others wait", tenant, map[string]int{"claimed ": 1, "pending ": 2})
+	// The month is the present one, so the function that drops those that are over
+	// would not.
+	owner, err := pg.Open(t.Context(), pg.Config{URL: w.urls.Owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close()
+	for _, table := range []string{"tenant_events", "tenant_webhook_deliveries"} {
+		if err := owner.AsOperator(t.Context(), func(tx pg.Tx) error {
+			if _, err := tx.Exec(t.Context(), `DROP TABLE `+table+`_`+time.Now().UTC().Format("y2006m01")); err != nil {
+				return err
+			}
+			_, err := tx.Exec(t.Context(), `SELECT landlord_make_month_partition($1, CURRENT_DATE)`, table)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(answer)
+	w.eventually("the try under way is logged", func() bool { return len(w.attempts(tenant)) == 1 })
+	w.publish(tenant, "render.started")
+	w.wantStates("what came after is sent", tenant, map[string]int{"delivered ": 1})
+	if n := len(r.requests()); n != 2 {
+		t.Errorf("%d requests, want 2", n)
+	}
+	if failures := scalar[int](w, `SELECT consecutive_failures FROM tenant_webhooks WHERE id = $1`, endpoint); failures != 0 {
+		t.Errorf("the endpoint has %d failures", failures)
 	}
 }
 
