@@ -56,6 +56,11 @@ type PlanKeys struct {
 	MaxKeys      int `json:"max_keys,omitempty"`       // that a tenant may have and that work; 0 is any number
 }
 
+// PlanWebhooks is what a plan says about the webhook endpoints of its tenants.
+type PlanWebhooks struct {
+	MaxEndpoints int `json:"max_endpoints,omitempty"` // that a tenant may have; 0 is 20
+}
+
 // PlanDefinition is what a plan holds.
 type PlanDefinition struct {
 	Name        string                 `json:"name"`
@@ -66,6 +71,7 @@ type PlanDefinition struct {
 	Limits      map[string]*int64      `json:"limits,omitempty"` // by the name that a meter declares; nil is unlimited
 	Settings    map[string]any         `json:"settings,omitempty"`
 	APIKeys     PlanKeys               `json:"api_keys,omitzero"`
+	Webhooks    PlanWebhooks           `json:"webhooks,omitzero"`
 	Archived    bool                   `json:"archived,omitempty"` // kept for the tenants that are on it, and for no others
 }
 

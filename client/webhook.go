@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -119,6 +120,77 @@ type WebhookDelivery struct {
 	CreatedAt     time.Time  `json:"created_at"` // when it happened
 }
 
+// WebhookAttempt is one request of a delivery. Its parts are in microseconds, and
+// absent when a connection was there already.
+type WebhookAttempt struct {
+	ID              string            `json:"id"`
+	Attempt         int               `json:"attempt"`
+	Succeeded       bool              `json:"succeeded"`
+	URL             string            `json:"url"`
+	RequestHeaders  map[string]string `json:"request_headers"`
+	ResponseStatus  *int              `json:"response_status"` // nil: nothing was answered
+	ResponseHeaders map[string]string `json:"response_headers"`
+	ResponseBody    *string           `json:"response_body"` // its first 8 KiB
+	DurationMS      int               `json:"duration_ms"`
+	DNSMicros       *int              `json:"dns_us"`
+	ConnectMicros   *int              `json:"connect_us"`
+	TLSMicros       *int              `json:"tls_us"`
+	FirstByteMicros *int              `json:"first_byte_us"`
+	ErrorClass      string            `json:"error_class"`
+	ErrorMessage    string            `json:"error_message"`
+	CreatedAt       time.Time         `json:"created_at"`
+}
+
+// WebhookDeliveryDetail is a delivery with what was sent and its requests.
+type WebhookDeliveryDetail struct {
+	WebhookDelivery
+
+	Payload map[string]any   `json:"payload"`
+	Log     []WebhookAttempt `json:"log"` // oldest first
+}
+
+// WebhookRange chooses deliveries or events of an endpoint. Since is required to
+// recover and replay.
+type WebhookRange struct {
+	Since  time.Time `json:"since,omitzero"`
+	Until  time.Time `json:"until,omitzero"`
+	Type   string    `json:"type,omitempty"`   // exact, or a prefix: render.*
+	States []string  `json:"states,omitempty"` // to recover from: failed, skipped, cancelled; none: the first two
+}
+
+// WebhookPiece says how far a call came that works on many deliveries.
+type WebhookPiece struct {
+	Deliveries int        `json:"deliveries"` // changed or made by this call
+	More       bool       `json:"more"`       // call again, with Through as Since
+	Through    *time.Time `json:"through"`
+}
+
+// WebhookFare is how an endpoint fared for a while. Times are in milliseconds, within
+// a quarter.
+type WebhookFare struct {
+	Attempts         int64      `json:"attempts"`
+	Failures         int64      `json:"failures"`
+	SuccessRate      float64    `json:"success_rate"` // from 0 to 1
+	P50              float64    `json:"p50_ms"`
+	P95              float64    `json:"p95_ms"`
+	LastFailureAt    *time.Time `json:"last_failure_at"`
+	LastFailureClass string     `json:"last_failure_class"`
+}
+
+// WebhookHour is how an endpoint fared in an hour.
+type WebhookHour struct {
+	Hour time.Time `json:"hour"`
+	WebhookFare
+}
+
+// WebhookStats tell how an endpoint fares.
+type WebhookStats struct {
+	Since time.Time     `json:"since"`
+	Until time.Time     `json:"until"`
+	Total WebhookFare   `json:"total"`
+	Hours []WebhookHour `json:"hours"` // those in which anything was sent, the oldest first
+}
+
 // WebhookDeliveryFilter chooses deliveries; zero fields choose any.
 type WebhookDeliveryFilter struct {
 	State string
@@ -218,6 +290,65 @@ func (s *Webhooks) AllDeliveries(ctx context.Context, tenant, id string, f Webho
 		f.Cursor = cursor
 		return s.Deliveries(ctx, tenant, id, f)
 	})
+}
+
+// Delivery returns a delivery with its payload and requests.
+func (s *Webhooks) Delivery(ctx context.Context, tenant, id, delivery string) (*WebhookDeliveryDetail, error) {
+	d := &WebhookDeliveryDetail{}
+	return result(d, s.c.do(ctx, request{method: http.MethodGet, path: hooksPath(tenant, id, "deliveries", delivery), out: d}))
+}
+
+// Resend sends a delivery again, now, whatever became of it.
+func (s *Webhooks) Resend(ctx context.Context, tenant, id, delivery string) (*WebhookDelivery, error) {
+	return s.delivery(ctx, hooksPath(tenant, id, "deliveries", delivery, "resend"))
+}
+
+// CancelDelivery gives up a delivery that waits to be sent.
+func (s *Webhooks) CancelDelivery(ctx context.Context, tenant, id, delivery string) (*WebhookDelivery, error) {
+	return s.delivery(ctx, hooksPath(tenant, id, "deliveries", delivery, "cancel"))
+}
+
+// Test sends a test event to an endpoint and to no other.
+func (s *Webhooks) Test(ctx context.Context, tenant, id string) (*WebhookDelivery, error) {
+	return s.delivery(ctx, hooksPath(tenant, id, "test"))
+}
+
+func (s *Webhooks) delivery(ctx context.Context, path string) (*WebhookDelivery, error) {
+	d := &WebhookDelivery{}
+	return result(d, s.c.do(ctx, request{method: http.MethodPost, path: path, out: d}))
+}
+
+// Recover sends again what failed or was skipped, up to 5000 a call: while there are
+// More, call again.
+func (s *Webhooks) Recover(ctx context.Context, tenant, id string, r WebhookRange) (*WebhookPiece, error) {
+	return s.piece(ctx, hooksPath(tenant, id, "recover"), r)
+}
+
+// Replay sends what an endpoint was never sent although it wants it now, likewise.
+func (s *Webhooks) Replay(ctx context.Context, tenant, id string, r WebhookRange) (*WebhookPiece, error) {
+	return s.piece(ctx, hooksPath(tenant, id, "replay"), r)
+}
+
+// Cancel gives up what waits to be sent, likewise.
+func (s *Webhooks) Cancel(ctx context.Context, tenant, id string, r WebhookRange) (*WebhookPiece, error) {
+	return s.piece(ctx, hooksPath(tenant, id, "cancel"), r)
+}
+
+func (s *Webhooks) piece(ctx context.Context, path string, r WebhookRange) (*WebhookPiece, error) {
+	p := &WebhookPiece{}
+	return result(p, s.c.do(ctx, request{method: http.MethodPost, path: path, body: r, out: p}))
+}
+
+// Stats tell how an endpoint fares, by hours. Zero times are a day ago and now.
+func (s *Webhooks) Stats(ctx context.Context, tenant, id string, since, until time.Time) (*WebhookStats, error) {
+	q := url.Values{}
+	for name, at := range map[string]time.Time{"since": since, "until": until} {
+		if !at.IsZero() {
+			q.Set(name, at.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	out := &WebhookStats{}
+	return result(out, s.c.do(ctx, request{method: http.MethodGet, path: hooksPath(tenant, id, "stats"), query: q, out: out}))
 }
 
 func hooksPath(tenant string, rest ...string) string {

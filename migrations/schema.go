@@ -49,7 +49,7 @@ type Execer interface {
 }
 
 // partitioned has to be kept equal to landlord_month_partitioned_tables(); a test does.
-var partitioned = []string{"tenant_events", "tenant_webhook_deliveries", "tenant_webhook_attempts", "tenant_usage_events", "tenant_api_request_logs"}
+var partitioned = []string{"tenant_events", "tenant_webhook_deliveries", "tenant_webhook_attempts", "tenant_webhook_stats", "tenant_usage_events", "tenant_api_request_logs"}
 
 // EnsurePartitions makes the month partitions of now and of so many months
 // ahead, in UTC, where they are missing. It works with the application's rights,

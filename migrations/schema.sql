@@ -252,9 +252,9 @@ COMMENT ON FUNCTION public.landlord_make_month_partition(parent text, month date
 
 CREATE FUNCTION public.landlord_month_partitioned_tables() RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ SELECT ARRAY['tenant_events', 'tenant_webhook_deliveries', 'tenant_webhook_attempts', 'tenant_usage_events', 'tenant_api_request_logs'] $$;
+    AS $$ SELECT ARRAY['tenant_events', 'tenant_webhook_deliveries', 'tenant_webhook_attempts', 'tenant_webhook_stats', 'tenant_usage_events', 'tenant_api_request_logs'] $$;
 
-COMMENT ON FUNCTION public.landlord_month_partitioned_tables() IS 'Tables partitioned by the month of created_at.';
+COMMENT ON FUNCTION public.landlord_month_partitioned_tables() IS 'Tables partitioned by month.';
 
 CREATE FUNCTION public.landlord_operator() RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -723,11 +723,13 @@ CREATE TABLE public.plans (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     api_keys jsonb DEFAULT '{}'::jsonb NOT NULL,
+    webhooks jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT plans_api_keys_check CHECK ((jsonb_typeof(api_keys) = 'object'::text)),
     CONSTRAINT plans_name_check CHECK ((name ~ '^[a-z][a-z0-9-]{1,62}$'::text)),
     CONSTRAINT plans_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
     CONSTRAINT plans_title_check CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200))),
-    CONSTRAINT plans_trial_days_check CHECK (((trial_days >= 0) AND (trial_days <= 3650)))
+    CONSTRAINT plans_trial_days_check CHECK (((trial_days >= 0) AND (trial_days <= 3650))),
+    CONSTRAINT plans_webhooks_check CHECK ((jsonb_typeof(webhooks) = 'object'::text))
 );
 
 COMMENT ON TABLE public.plans IS 'What a tenant buys: products with their configuration, limits, settings and a trial period.';
@@ -739,6 +741,8 @@ COMMENT ON COLUMN public.plans.settings IS 'Values of setting definitions that t
 COMMENT ON COLUMN public.plans.archived IS 'Kept for the tenants that have it; new tenants cannot choose it.';
 
 COMMENT ON COLUMN public.plans.api_keys IS 'Bounds of the keys of its tenants: {"max_age_days": 365, "rate_limit_rpm": 600, "max_keys": 20}, each optional. Read when a key is made or changed.';
+
+COMMENT ON COLUMN public.plans.webhooks IS 'Bounds of the webhook endpoints of its tenants: {"max_endpoints": 50}, optional. Read when an endpoint is made.';
 
 CREATE TABLE public.products (
     name text NOT NULL,
@@ -1458,6 +1462,28 @@ CREATE VIEW public.tenant_webhook_deliveries_wide WITH (security_invoker='true')
 
 COMMENT ON VIEW public.tenant_webhook_deliveries_wide IS 'Deliveries and their attempts under the column names of the reseller platform''s schema: one row a try, and one for what was not tried yet.';
 
+CREATE TABLE public.tenant_webhook_stats (
+    tenant_id uuid NOT NULL,
+    webhook_id uuid NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    attempts bigint NOT NULL,
+    failures bigint NOT NULL,
+    durations bigint[] NOT NULL,
+    last_failure_at timestamp with time zone,
+    last_failure text,
+    CONSTRAINT tenant_webhook_stats_attempts_check CHECK (((attempts > 0) AND ((failures >= 0) AND (failures <= attempts)))),
+    CONSTRAINT tenant_webhook_stats_hour_check CHECK ((hour = date_trunc('hour'::text, hour, 'UTC'::text)))
+)
+PARTITION BY RANGE (hour);
+
+ALTER TABLE ONLY public.tenant_webhook_stats FORCE ROW LEVEL SECURITY;
+
+COMMENT ON TABLE public.tenant_webhook_stats IS 'Requests to an endpoint, by the hour in which they were made. Partitioned by month, without foreign keys: it outlives its endpoint.';
+
+COMMENT ON COLUMN public.tenant_webhook_stats.durations IS 'How many requests took how long: entry n counts those of up to 1.25^(n-1) ms that were longer than the one before, and the last all longer ones.';
+
+COMMENT ON COLUMN public.tenant_webhook_stats.last_failure IS 'The class of the last failed request, as in tenant_webhook_attempts.';
+
 CREATE TABLE public.tenants (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     slug text NOT NULL,
@@ -1734,6 +1760,9 @@ ALTER TABLE ONLY public.tenant_webhook_attempts
 
 ALTER TABLE ONLY public.tenant_webhook_deliveries
     ADD CONSTRAINT tenant_webhook_deliveries_pkey PRIMARY KEY (id, tenant_id, created_at);
+
+ALTER TABLE ONLY public.tenant_webhook_stats
+    ADD CONSTRAINT tenant_webhook_stats_pkey PRIMARY KEY (tenant_id, webhook_id, hour);
 
 ALTER TABLE ONLY public.tenant_webhooks
     ADD CONSTRAINT tenant_webhooks_pkey PRIMARY KEY (id);
@@ -2117,6 +2146,8 @@ CREATE POLICY tenant_scope ON public.tenant_webhook_attempts USING (((tenant_id 
 
 CREATE POLICY tenant_scope ON public.tenant_webhook_deliveries USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
 
+CREATE POLICY tenant_scope ON public.tenant_webhook_stats USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
+
 CREATE POLICY tenant_scope ON public.tenant_webhooks USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
 
 CREATE POLICY tenant_scope ON public.tenants USING (((id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((id = public.landlord_tenant()) OR public.landlord_operator()));
@@ -2134,6 +2165,8 @@ ALTER TABLE public.tenant_usage_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.tenant_webhook_attempts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_webhook_deliveries ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.tenant_webhook_stats ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_webhooks ENABLE ROW LEVEL SECURITY;
 
@@ -2238,6 +2271,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_webhook_deliveries TO l
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_webhooks TO landlord_app;
 
 GRANT SELECT ON TABLE public.tenant_webhook_deliveries_wide TO landlord_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.tenant_webhook_stats TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenants TO landlord_app;
 

@@ -61,6 +61,8 @@ var seeds = []struct{ table, sql string }{
 		FROM tenant_events WHERE tenant_id = '` + seedTenant + `'`},
 	{"tenant_webhook_attempts", `INSERT INTO tenant_webhook_attempts (tenant_id, webhook_id, delivery_id, request_url, response_status, duration_ms, error_class, error_message)
 		VALUES ('` + seedTenant + `', '40000000-0000-7000-8000-000000000001', '50000000-0000-7000-8000-000000000001', 'https://acme.example.test/hook', 500, 12, 'status', 'no')`},
+	{"tenant_webhook_stats", `INSERT INTO tenant_webhook_stats (tenant_id, webhook_id, hour, attempts, failures, durations)
+		VALUES ('` + seedTenant + `', '40000000-0000-7000-8000-000000000001', date_trunc('hour', NOW(), 'UTC'), 1, 0, '{1}')`},
 	{"webhook_senders", `INSERT INTO webhook_senders (id, seen_at) VALUES ('60000000-0000-7000-8000-000000000001', NOW())`},
 	{"webhook_outbox", `UPDATE webhook_outbox SET done = pg_current_snapshot()`},
 	{"tenant_limits", `INSERT INTO tenant_limits (tenant_id, meter, period, unlimited) VALUES ('` + seedTenant + `', 'renders_started', 'month', TRUE)`},
@@ -130,7 +132,7 @@ func TestSeed_canInsertAndQuery(t *testing.T) {
 		tx = begin(ctx, t, app, operatorScope)
 		defer rollback(ctx, t, tx)
 		outlives := map[string]int{ // rows left of the tenant, in tables that know it by id only
-			"tenant_events": 1, "tenant_webhook_deliveries": 1, "tenant_webhook_attempts": 1, "tenant_usage_events": 1, "tenant_api_request_logs": 1, "change_feed": 1,
+			"tenant_events": 1, "tenant_webhook_deliveries": 1, "tenant_webhook_attempts": 1, "tenant_webhook_stats": 1, "tenant_usage_events": 1, "tenant_api_request_logs": 1, "change_feed": 1,
 		}
 		for _, table := range tenantTables(ctx, t, tx) {
 			if table.partition {

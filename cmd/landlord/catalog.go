@@ -345,7 +345,7 @@ func (c *planGetCmd) Run(ctx context.Context, g *Globals) error {
 	for _, k := range []struct {
 		name string
 		n    int
-	}{{"days of a key", p.APIKeys.MaxAgeDays}, {"requests/min of a key", p.APIKeys.RateLimitRPM}, {"keys", p.APIKeys.MaxKeys}} {
+	}{{"days of a key", p.APIKeys.MaxAgeDays}, {"requests/min of a key", p.APIKeys.RateLimitRPM}, {"keys", p.APIKeys.MaxKeys}, {"webhook endpoints", p.Webhooks.MaxEndpoints}} {
 		if k.n != 0 {
 			pairs = append(pairs, pair{k.name, k.n})
 		}

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -151,7 +152,13 @@ type devWorld struct {
 
 func newDevWorld(t *testing.T) *devWorld {
 	t.Helper()
-	replica := apptest.New(t, func(c *app.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	egress, err := devEgress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica := apptest.New(t, func(c *app.Config) {
+		c.TrustedProxies, c.Egress = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, egress
+	})
 	w := &devWorld{dir: t.TempDir(), private: replica.Private, calls: &calls{}}
 	server := httptest.NewServer(w.calls.record(replica.App.Public()))
 	t.Cleanup(server.Close)
@@ -228,7 +235,10 @@ func (w *devWorld) runBlocks(t *testing.T, page string, blocks []block) {
 		"PATH=" + filepath.Join(w.dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + t.TempDir(),
 		"LANDLORD_SERVER=" + w.public,
 	}
-	if out, err := cmd.CombinedOutput(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := cmd.CombinedOutput()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what a page that failed left running in the background
+	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

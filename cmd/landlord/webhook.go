@@ -22,6 +22,13 @@ type webhooksCmd struct {
 	Secrets    webhookSecretsCmd    `cmd:"" help:"List the secrets that sign, without their values."`
 	Rotate     webhookRotateCmd     `cmd:"" help:"Add a signing secret and end the ones before it after an overlap."`
 	Deliveries webhookDeliveriesCmd `cmd:"" help:"List what was sent to an endpoint, and what became of it."`
+	Delivery   webhookDeliveryCmd   `cmd:"" help:"Show a delivery with each of its requests."`
+	Resend     webhookResendCmd     `cmd:"" help:"Send a delivery again, now, whatever became of it."`
+	Recover    webhookRecoverCmd    `cmd:"" help:"Send again what failed, or was skipped while the endpoint was not active."`
+	Replay     webhookReplayCmd     `cmd:"" help:"Send what an endpoint was never sent although it wants it now."`
+	Cancel     webhookCancelCmd     `cmd:"" help:"Give up what waits to be sent; it can be recovered."`
+	Test       webhookTestCmd       `cmd:"" help:"Send a test event through everything, and show what becomes of it."`
+	Stats      webhookStatsCmd      `cmd:"" help:"Show how an endpoint fares, by hours."`
 }
 
 func showWebhook(g *Globals, v any, w client.Webhook, more ...pair) error {

@@ -44,6 +44,11 @@ type PlanKeys struct {
 	MaxKeys      int `json:"max_keys,omitempty" minimum:"1" maximum:"1000000" doc:"How many a tenant may have that are neither revoked nor expired nor replaced."`
 }
 
+// PlanWebhooks is what a plan says about the webhook endpoints of its tenants.
+type PlanWebhooks struct {
+	MaxEndpoints int `json:"max_endpoints,omitempty" minimum:"1" maximum:"1000" doc:"How many a tenant may have; left out, 20."`
+}
+
 // PlanDefinition is what a plan holds.
 type PlanDefinition struct {
 	Name        string                 `json:"name" maxLength:"63" example:"starter" doc:"a-z, 0-9 and -; begins with a letter."`
@@ -54,6 +59,7 @@ type PlanDefinition struct {
 	Limits      map[string]*int64      `json:"limits,omitempty" doc:"By the name that a meter declares, in the limit's unit; null is unlimited."`
 	Settings    map[string]any         `json:"settings,omitempty" doc:"By the setting's name: where tenants of the plan start from."`
 	APIKeys     PlanKeys               `json:"api_keys,omitzero" doc:"Bounds of the tenants' API keys, for those that are made or changed from now on."`
+	Webhooks    PlanWebhooks           `json:"webhooks,omitzero" doc:"Bounds of the tenants' webhook endpoints, for those that are made from now on."`
 	Archived    bool                   `json:"archived,omitempty" doc:"Kept for the tenants that are on it, and for no others."`
 }
 
@@ -337,7 +343,7 @@ func planDefinitionOf(p catalog.Plan) PlanDefinition {
 	}
 	return PlanDefinition{
 		Name: p.Name, Title: p.Title, Description: p.Description, TrialDays: p.TrialDays,
-		Products: products, Limits: p.Limits, Settings: p.Settings, APIKeys: PlanKeys(p.APIKeys), Archived: p.Archived,
+		Products: products, Limits: p.Limits, Settings: p.Settings, APIKeys: PlanKeys(p.APIKeys), Webhooks: PlanWebhooks(p.Webhooks), Archived: p.Archived,
 	}
 }
 
@@ -374,7 +380,7 @@ func documentFrom(d CatalogDocument) catalog.Document {
 			}
 			return catalog.Plan{
 				Name: p.Name, Title: p.Title, Description: p.Description, TrialDays: p.TrialDays,
-				Products: products, Limits: p.Limits, Settings: p.Settings, APIKeys: catalog.PlanKeys(p.APIKeys), Archived: p.Archived,
+				Products: products, Limits: p.Limits, Settings: p.Settings, APIKeys: catalog.PlanKeys(p.APIKeys), Webhooks: catalog.PlanWebhooks(p.Webhooks), Archived: p.Archived,
 			}
 		}),
 		Meters: each(d.Meters, func(m MeterDefinition) catalog.Meter {

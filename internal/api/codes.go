@@ -37,11 +37,15 @@ var errorCodes = []errorCode{
 	{"database_busy", 503, "The database did not answer in time. Try again after Retry-After; a POST with its Idempotency-Key, for it may have been carried out."},
 	{"database_unavailable", 503, "The database can't be reached. Try again after Retry-After; a POST with its Idempotency-Key, for it may have been carried out."},
 	{"delivery_not_found", 404, "The endpoint has no such delivery, or it is not yours."},
+	{"delivery_settled", 409, "The delivery does not wait to be sent: there is nothing to cancel."},
+	{"delivery_too_old", 409, "It happened more than 30 days ago, and is not sent any more."},
+	{"delivery_under_way", 409, "The delivery is being sent right now. Look again in some seconds."},
 	{"email_taken", 409, "Another operator has this e-mail address."},
 	{"entitlement_from_plan", 409, "The entitlement comes with the tenant's plan. Put it with enabled false to withhold it, or change the plan."},
 	{"entitlement_not_found", 404, "The tenant has no entitlement to the product, or it is not yours."},
 	{"environment_not_allowed", 403, "The key policy of the tenant, or of one above it, allows no keys of this environment."},
 	{"erp_customer_id_taken", 409, "Another tenant has this erp_customer_id."},
+	{"event_erased", 409, "The event was erased: there is nothing to send."},
 	{"event_id_reused", 409, "An event with this id is stored, and is another one. Use a fresh id for each event."},
 	{"event_not_found", 404, "No such event, or not yours."},
 	{"external_id_taken", 409, "Another tenant has this external_id."},
@@ -104,10 +108,10 @@ var errorCodes = []errorCode{
 	{"token_taken", 409, "Of an item of an import: the token is a key already. Whose, is not told."},
 	{"unsupported_media_type", 415, "Send application/json (or application/merge-patch+json with PATCH)."},
 	{"webhook_active", 409, "The endpoint is active already."},
-	{"webhook_disabled", 409, "The endpoint is disabled already."},
+	{"webhook_disabled", 409, "The endpoint is disabled: already, or it has to be enabled before anything is sent to it."},
 	{"webhook_limit_reached", 409, "The tenant has as many webhook endpoints as it may have."},
 	{"webhook_not_found", 404, "No such webhook endpoint, or not yours."},
-	{"webhook_paused", 409, "The endpoint is paused already."},
+	{"webhook_paused", 409, "The endpoint is paused: already, or it has to be enabled before anything is sent to it."},
 }
 
 // fieldCodes are the codes of single fields, in alphabetical order.

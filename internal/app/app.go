@@ -130,12 +130,13 @@ func (a *App) compose() error {
 	}
 	a.keys = keys
 	a.webhooks = webhook.NewService(a.db, webhook.Config{
-		Keys: a.cfg.Keys, Now: a.cfg.Now,
+		Keys: a.cfg.Keys, Now: a.cfg.Now, TTL: a.cfg.Webhooks.TTL,
 		CheckURL: func(ctx context.Context, field, url string) error { return a.outbound.CheckURL(ctx, field, url, true) },
 	})
 	a.feed.Observe(a.metrics.ObserveChange)
 	a.feed.Subscribe(a.operators.Forget, a.operators.ForgetAll)
 	a.feed.Subscribe(a.verifier.Apply, a.verifier.Forget)
+	a.feed.Subscribe(a.deliveries.Apply, a.deliveries.Wake)
 	a.gateway = gateway.New(gateway.Config{Verifier: a.verifier, TrustedProxies: a.cfg.TrustedProxies, Log: a.log, Now: a.cfg.Now, Observe: a.metrics.ObserveDecision})
 
 	loops, err := worker.New(worker.Config{
@@ -330,9 +331,6 @@ func (a *App) Public() http.Handler { return a.public }
 // Private is the face for gateways and the platform's own machinery. It has no
 // credentials of its own: bind it to an address that only they reach.
 func (a *App) Private() http.Handler { return a.private }
-
-// ExtAuthz returns a server of the face for Envoy, which speaks gRPC; its listener is as private.
-func (a *App) ExtAuthz() *gateway.ExtAuthz { return a.gateway.NewExtAuthz() }
 
 // DB is the replica's pool, for commands that work without a server.
 func (a *App) DB() *pg.DB { return a.db }

@@ -2,11 +2,17 @@ package app_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/landlordhq/landlord/internal/apptest"
+	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/pg"
 )
 
-const noWebhook = "webhook_00000000000000000000000001"
+const (
+	noWebhook  = "webhook_00000000000000000000000001"
+	noDelivery = "delivery_00000000000000000000000001"
+)
 
 // newWebhook makes an endpoint of a tenant of its own and returns its path.
 func (w *world) newWebhook(t *testing.T) string {
@@ -14,6 +20,30 @@ func (w *world) newWebhook(t *testing.T) string {
 	hooks := w.freshTenant(t, "contract") + "/webhooks"
 	made := w.must(t, "POST", hooks, map[string]any{"name": "One", "url": "https://example.com/hook", "events": []string{"render.*"}})
 	return hooks + "/" + made["id"].(string)
+}
+
+// newDelivery writes an event and a delivery of it to a new endpoint, and returns the
+// paths of both. A pending one is not due for long.
+func (w *world) newDelivery(t *testing.T, state string) (hook, delivery string) {
+	t.Helper()
+	path := w.newWebhook(t)
+	made := w.must(t, "GET", path, nil)
+	tenant, endpoint := id.MustParse[id.Tenant](made["tenant_id"].(string)), id.MustParse[id.Webhook](made["id"].(string))
+	event, deliveryID := id.New[id.Event](), id.New[id.Delivery]()
+	err := w.DB.AsOperator(t.Context(), func(tx pg.Tx) error {
+		if _, err := tx.Exec(t.Context(), `INSERT INTO tenant_events (id, tenant_id, type, payload, created_at) VALUES ($1, $2, 'render.completed', '{"job": 1}', NOW())`,
+			event, tenant); err != nil || state == "" {
+			return err
+		}
+		_, err := tx.Exec(t.Context(), `INSERT INTO tenant_webhook_deliveries (id, tenant_id, webhook_id, event_id, event_type, state, next_retry_at, expires_at, created_at)
+			VALUES ($1, $2, $3, $4, 'render.completed', $5, CASE $5 WHEN 'pending' THEN NOW() + INTERVAL '1 hour' END, NOW() + INTERVAL '2 hours', NOW())`,
+			deliveryID, tenant, endpoint, event, state)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, path + "/deliveries/" + deliveryID.String()
 }
 
 func webhookContracts() map[string]contract {
@@ -46,6 +76,16 @@ func webhookContracts() map[string]contract {
 		{"too many at a time", set("max_in_flight", 101), 422, "out_of_range"},
 		{"metadata that is a list", set("metadata", []any{}), 422, "wrong_type"},
 	}
+	noDeliveries := []bad{
+		{"absent", func(r *apptest.Request) { r.Path = replaceID(r.Path, noDelivery) }, 404, "delivery_not_found"},
+		{"not an id", func(r *apptest.Request) { r.Path = replaceID(r.Path, "x") }, 422, "id_malformed"},
+	}
+	ranges := append([]bad{
+		{"no begin", unset("since"), 422, "required"},
+		{"long ago", set("since", "2020-01-01T00:00:00Z"), 422, "out_of_range"},
+		{"an end before the begin", set("until", "2026-01-01T00:00:00Z"), 422, "out_of_range"},
+		{"no pattern", set("type", "render*"), 422, "pattern_malformed"},
+	}, gone...)
 	change := append(append([]bad{}, gone...), badIfMatch...)
 	turn := append([]bad{badReason}, change...)
 	return map[string]contract{
@@ -103,6 +143,65 @@ func webhookContracts() map[string]contract {
 			bad: append([]bad{
 				{"no such state", path("state=failed", "state=gone"), 422, "not_one_of"},
 				{"no pattern", path("type=render.*", "type=render*"), 422, "pattern_malformed"},
+				{"no time", path("since=2026-01-01T00:00:00Z", "since=yesterday"), 422, "wrong_format"},
+			}, gone...),
+		},
+		"get-webhook-delivery": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				_, delivery := w.newDelivery(t, "failed")
+				return apptest.Request{Method: "GET", Path: delivery}
+			},
+			status: 200, foreign: 404, bad: noDeliveries,
+		},
+		"resend-webhook-delivery": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				_, delivery := w.newDelivery(t, "failed")
+				return apptest.Request{Method: "POST", Path: delivery + "/resend"}
+			},
+			status: 200, writes: true, foreign: 404, bad: noDeliveries,
+		},
+		"cancel-webhook-delivery": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				_, delivery := w.newDelivery(t, "pending")
+				return apptest.Request{Method: "POST", Path: delivery + "/cancel"}
+			},
+			status: 200, writes: true, foreign: 404, bad: noDeliveries,
+		},
+		"recover-webhook": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				hook, _ := w.newDelivery(t, "failed")
+				return apptest.Request{Method: "POST", Path: hook + "/recover", Body: map[string]any{
+					"since": time.Now().Add(-time.Hour), "until": time.Now().Add(time.Hour), "type": "render.*", "states": []string{"failed"},
+				}}
+			},
+			status: 200, writes: true, foreign: 404,
+			bad: append([]bad{
+				{"another state", set("states", []string{"delivered"}), 422, "not_one_of"},
+			}, ranges...),
+		},
+		"replay-webhook": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				hook, _ := w.newDelivery(t, "")
+				return apptest.Request{Method: "POST", Path: hook + "/replay", Body: map[string]any{"since": time.Now().Add(-time.Hour), "until": time.Now().Add(time.Hour), "type": "render.*"}}
+			},
+			status: 200, writes: true, foreign: 404, bad: ranges,
+		},
+		"cancel-webhook": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				hook, _ := w.newDelivery(t, "pending")
+				return apptest.Request{Method: "POST", Path: hook + "/cancel", Body: map[string]any{"since": time.Now().Add(-time.Hour), "until": time.Now().Add(time.Hour), "type": "render.*"}}
+			},
+			status: 200, writes: true, foreign: 404,
+			bad: append([]bad{
+				{"no pattern", set("type", "render*"), 422, "pattern_malformed"},
+				{"an end before the begin", set("until", "2026-01-01T00:00:00Z"), 422, "out_of_range"},
+			}, gone...),
+		},
+		"test-webhook": {good: request("POST", "/test", nil), status: 200, writes: true, foreign: 404, bad: gone},
+		"get-webhook-stats": {
+			good: request("GET", "/stats?since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z", nil), status: 200, foreign: 404,
+			bad: append([]bad{
+				{"too long", path("until=2026-01-02T00:00:00Z", "until=2026-03-02T00:00:00Z"), 422, "out_of_range"},
 				{"no time", path("since=2026-01-01T00:00:00Z", "since=yesterday"), 422, "wrong_format"},
 			}, gone...),
 		},

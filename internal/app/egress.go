@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/landlordhq/landlord/internal/outbound"
+	"github.com/landlordhq/landlord/internal/webhook"
 )
 
 // openEgress makes the client for URLs of tenants, and says what of the guard the operator has opened.
@@ -12,6 +13,9 @@ func (a *App) openEgress() error {
 	c := a.cfg.Egress
 	if c.UserAgent == "" {
 		c.UserAgent = "landlord/" + a.cfg.Version
+	}
+	if c.MaxPerKey == 0 {
+		c.MaxPerKey = webhook.MaxFlights // an endpoint's own limit is the one that counts
 	}
 	c.Observe = a.metrics.ObserveEgress
 	client, err := outbound.New(c)

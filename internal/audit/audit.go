@@ -22,6 +22,7 @@ type Target struct {
 
 // Event is one action to be recorded.
 type Event struct {
+	ID        id.Event   // of the record and of the outbox event; zero: a new one
 	Action    string     // noun.verb in the past: "api_key.created"; also the type of the outbox event
 	TenantID  id.Tenant  // zero: the platform itself
 	ProjectID id.Project // zero: the tenant as a whole
@@ -86,7 +87,10 @@ func queue(ctx context.Context, b *pg.Batch, e Event) error {
 	if owner.IsZero() {
 		owner = id.InternalTenant
 	}
-	eventID := id.New[id.Event]()
+	eventID := e.ID
+	if eventID.IsZero() {
+		eventID = id.New[id.Event]()
+	}
 	queueRecord(b, id.AuditEvent(eventID), e, who)
 	event.Queue(b, event.Event{
 		ID: eventID, TenantID: owner, ProjectID: e.ProjectID, Type: e.Action, Payload: payload,

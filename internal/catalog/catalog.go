@@ -78,6 +78,12 @@ type PlanKeys struct {
 	MaxKeys      int `json:"max_keys,omitempty"`       // how many a tenant may have that work; 0: any number
 }
 
+// PlanWebhooks is what a plan says about the webhook endpoints of its tenants. It is
+// read when one is made.
+type PlanWebhooks struct {
+	MaxEndpoints int `json:"max_endpoints,omitempty"` // how many a tenant may have; 0: landlord's own default
+}
+
 // Plan is a bundle that a tenant is on: products, limits and settings. Tenants
 // take it over when they are created and when they change plan; a plan that is
 // edited later changes nobody until it is applied to them again.
@@ -92,6 +98,7 @@ type Plan struct {
 	Limits   map[string]*int64 `json:"limits,omitempty" db:"limits"`
 	Settings map[string]any    `json:"settings,omitempty" db:"settings"`
 	APIKeys  PlanKeys          `json:"api_keys,omitzero" db:"api_keys"`
+	Webhooks PlanWebhooks      `json:"webhooks,omitzero" db:"webhooks"`
 	// Archived keeps the plan for the tenants that are on it and from all others.
 	Archived bool `json:"archived,omitempty" db:"archived"`
 

@@ -25,7 +25,7 @@ SELECT name, description, schema, built_in, created_at, updated_at
 
 // Limits are stored in the meter's unit and shown by name in the limit's own.
 const selectPlans = `
-SELECT name, title, description, trial_days, settings, api_keys, archived, created_at, updated_at,
+SELECT name, title, description, trial_days, settings, api_keys, webhooks, archived, created_at, updated_at,
        (SELECT COALESCE(jsonb_object_agg(pp.product, jsonb_build_object('config', pp.config)), '{}'::jsonb)
           FROM plan_products pp
          WHERE pp.plan = plans.name) AS products,
@@ -122,11 +122,11 @@ ON CONFLICT (name) DO UPDATE
    SET description = EXCLUDED.description, schema = EXCLUDED.schema`
 
 const upsertPlan = `
-INSERT INTO plans (name, title, description, trial_days, settings, api_keys, archived)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO plans (name, title, description, trial_days, settings, api_keys, webhooks, archived)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (name) DO UPDATE
    SET title = EXCLUDED.title, description = EXCLUDED.description, trial_days = EXCLUDED.trial_days,
-       settings = EXCLUDED.settings, api_keys = EXCLUDED.api_keys, archived = EXCLUDED.archived`
+       settings = EXCLUDED.settings, api_keys = EXCLUDED.api_keys, webhooks = EXCLUDED.webhooks, archived = EXCLUDED.archived`
 
 const (
 	deletePlanProducts = `DELETE FROM plan_products`
@@ -189,7 +189,7 @@ func writeDocument(ctx context.Context, tx pg.Tx, d Document, changes []Change) 
 	}
 	for _, p := range d.Plans {
 		if changed["plan "+p.Name] {
-			b.Queue(upsertPlan, p.Name, p.Title, p.Description, p.TrialDays, object(p.Settings), p.APIKeys, p.Archived)
+			b.Queue(upsertPlan, p.Name, p.Title, p.Description, p.TrialDays, object(p.Settings), p.APIKeys, p.Webhooks, p.Archived)
 		}
 		for product, v := range p.Products {
 			b.Queue(insertPlanProduct, p.Name, product, object(v.Config))

@@ -31,6 +31,7 @@ const (
 	maxKeyDays     = 3650
 	maxKeyRPM      = 1_000_000
 	maxKeys        = 1_000_000
+	maxEndpoints   = 1000
 	maxScale       = 1_000_000_000_000
 	maxLimit       = 1 << 53 // what JSON numbers carry exactly
 )
@@ -210,6 +211,8 @@ func (c *check) plan(at string, p Plan) {
 	} {
 		c.Check(k.is >= 0 && k.is <= k.to, at+".api_keys."+k.field, "out_of_range", "%s is from 1 to %d.", k.field, k.to)
 	}
+	c.Check(p.Webhooks.MaxEndpoints >= 0 && p.Webhooks.MaxEndpoints <= maxEndpoints, at+".webhooks.max_endpoints", "out_of_range",
+		"max_endpoints is from 1 to %d.", maxEndpoints)
 	for _, name := range slices.Sorted(maps.Keys(p.Products)) {
 		product, known := c.products[name]
 		if !known {

@@ -47,15 +47,12 @@ var (
 // count as missing for some gateways, and a client's own header would survive.
 const nothing = "-"
 
-// identity is the values of the identity headers.
-type identity [len(identityNames)]string
-
-// identity returns who a request is from. Four of them have to be
+// identity returns the values of the identity headers. Four of them have to be
 // put together, and are pieces of one string: this runs for every request of
 // every product.
-func (d *decision) identity() identity {
+func (d *decision) identity() [len(identityNames)]string {
 	if !d.known {
-		return identity{nothing, nothing, nothing, nothing, nothing, nothing, nothing}
+		return [...]string{nothing, nothing, nothing, nothing, nothing, nothing, nothing}
 	}
 	var array [256]byte
 	b, _ := d.v.TenantID.AppendText(array[:0])
@@ -78,7 +75,7 @@ func (d *decision) identity() identity {
 		b = append(b, nothing...)
 	}
 	s := string(b)
-	return identity{s[:t], d.v.TenantSlug, s[t:k], s[k:p], string(d.v.Environment), s[p:], strconv.FormatBool(d.v.ReadOnly)}
+	return [...]string{s[:t], d.v.TenantSlug, s[t:k], s[k:p], string(d.v.Environment), s[p:], strconv.FormatBool(d.v.ReadOnly)}
 }
 
 // forClient adds what is meant for the client: how much is left, when to come

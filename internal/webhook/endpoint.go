@@ -13,6 +13,7 @@ import (
 
 	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/outbound"
 	"github.com/landlordhq/landlord/internal/page"
 	"github.com/landlordhq/landlord/internal/patch"
 	"github.com/landlordhq/landlord/internal/secret"
@@ -236,11 +237,10 @@ func checkFlights(f *fault.Fields, n int) {
 	f.Check(n >= 1 && n <= MaxFlights, "max_in_flight", "out_of_range", "max_in_flight is a whole number from 1 to %d.", MaxFlights)
 }
 
-// reserved are the headers that a request has from us, or from the connection.
+// reserved are the headers that a request has from us, beside those that are the
+// connection's.
 var reserved = []string{
-	"Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Date", "Expect", "Forwarded", "Host", "Http2-Settings",
-	"Keep-Alive", "Origin", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	"User-Agent", "Via",
+	"Accept-Encoding", "Content-Encoding", "Content-Type", "Date", "Forwarded", "Http2-Settings", "Origin", "User-Agent", "Via",
 }
 
 // reservedPrefixes begin the names of headers that mean something to receivers, or
@@ -258,7 +258,7 @@ func checkHeaders(f *fault.Fields, headers map[string]string) map[string]string 
 		switch {
 		case len(name) > 100 || !isToken(name):
 			f.Add("headers", "header_malformed", "%.100q is no name of a header.", name)
-		case slices.Contains(reserved, canonical) || slices.ContainsFunc(reservedPrefixes, func(p string) bool { return strings.HasPrefix(canonical, p) }):
+		case slices.Contains(reserved, canonical) || outbound.Reserved(canonical) || slices.ContainsFunc(reservedPrefixes, func(p string) bool { return strings.HasPrefix(canonical, p) }):
 			f.Add("headers", "header_reserved", "%s is set by landlord or by the connection.", canonical)
 		case twice:
 			f.Add("headers", "header_malformed", "%s is there twice.", canonical)

@@ -142,6 +142,22 @@ func countEndpoints(ctx context.Context, tx pg.Tx, tenant id.Tenant) (n int, err
 	return n, err
 }
 
+const planEndpointsSQL = `
+SELECT COALESCE((p.webhooks->>'max_endpoints')::int, 0)
+FROM tenants AS t
+JOIN plans AS p ON p.name = t.plan
+WHERE t.id = $1`
+
+// planEndpoints reads how many endpoints a tenant may have by its plan; 0 when that does
+// not say.
+func planEndpoints(ctx context.Context, tx pg.Tx, tenant id.Tenant) (n int, err error) {
+	err = tx.QueryRow(ctx, planEndpointsSQL, tenant).Scan(&n)
+	if pg.IsNoRows(err) {
+		return 0, nil
+	}
+	return n, err
+}
+
 // Two endpoints that are made at the same time are counted one after the other.
 const lockTenantSQL = `
 SELECT landlord_effective_status(id)::text

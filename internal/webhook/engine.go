@@ -41,6 +41,9 @@ type EngineConfig struct {
 	Now       func() time.Time // nil: the database's clock, for every replica the same
 }
 
+// DefaultTTL is how old a delivery may be to be sent.
+const DefaultTTL = 7 * 24 * time.Hour
+
 func (c EngineConfig) withDefaults() EngineConfig {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -52,7 +55,7 @@ func (c EngineConfig) withDefaults() EngineConfig {
 	}
 	def(&c.Timeout, 15*time.Second)
 	def(&c.Lease, c.Timeout+45*time.Second)
-	def(&c.TTL, 7*24*time.Hour)
+	def(&c.TTL, DefaultTTL)
 	def(&c.DisableMinimum, 24*time.Hour)
 	def(&c.Poll, time.Second)
 	if c.InFlight == 0 {
@@ -85,6 +88,7 @@ type Engine struct {
 	wake     chan struct{} // of one: look at the outbox
 	outcomes chan outcome
 	stats    stats
+	tally    tally
 
 	run     context.Context    // over when Stop was called
 	intake  context.CancelFunc // ends it, and with it what brings new work
@@ -183,6 +187,9 @@ func (e *Engine) Stop(ctx context.Context) {
 		e.writers.Wait()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
+		if err := e.writeTally(last); err != nil {
+			e.cfg.Log.WarnContext(last, "webhook statistics were not written", "err", err)
+		}
 		if err := e.leave(last); err != nil {
 			e.cfg.Log.WarnContext(last, "webhook sender did not sign off", "err", err)
 		}

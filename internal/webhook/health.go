@@ -148,7 +148,7 @@ func (e *Engine) disable(ctx context.Context, tx pg.Tx, h health, reason string,
 	if err := tell(ctx, tx, h, "webhook.disabled", reason, map[string]any{"reason": reason}); err != nil {
 		return false, err
 	}
-	return true, changefeed.Note(ctx, tx, changefeed.Change{Kind: "webhook", TenantID: h.TenantID, ID: h.ID.UUID()})
+	return true, changefeed.Note(ctx, tx, changefeed.Change{Kind: feedKind, TenantID: h.TenantID, ID: h.ID.UUID()})
 }
 
 // tell records what happened to an endpoint for its tenant, and files the event with

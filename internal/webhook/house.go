@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/landlordhq/landlord/internal/id"
@@ -18,8 +19,8 @@ const (
 )
 
 // keepHouse does what nobody waits for: it counts the replicas, gives back what dead
-// ones had claimed, finds what is due that this replica does not know of, and lets
-// go what was held.
+// ones had claimed, finds what is due that this replica does not know of, lets go
+// what was held, and writes down how endpoints fared.
 func (e *Engine) keepHouse(ctx context.Context) {
 	trouble := backoff{log: e.cfg.Log, what: "sweep"}
 	var from id.Webhook
@@ -50,7 +51,7 @@ func (e *Engine) tidyUp(ctx context.Context, from *id.Webhook) error {
 	}
 	e.lanes.tidy()
 	e.stats.sweeps.Add(1)
-	return err
+	return errors.Join(err, e.writeTally(ctx))
 }
 
 // signIn says that this replica sends, asks how many do, and what the time is.

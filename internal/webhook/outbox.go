@@ -71,7 +71,7 @@ func (e *Engine) beginOutbox(ctx context.Context) error {
 }
 
 // turnPage turns the next events of the outbox into deliveries; more says that there
-// are more. What may be sent at once is inserted as claimed, which spares the queue
+// may be more. What may be sent at once is inserted as claimed, which spares the queue
 // two writes and the receiver a wait.
 func (e *Engine) turnPage(ctx, send context.Context) (more bool, err error) {
 	var t turn
@@ -92,16 +92,20 @@ func (e *Engine) turnPage(ctx, send context.Context) (more bool, err error) {
 		e.lanes.due(endpoint, 0)
 	}
 	e.stats.events.Add(uint64(len(t.piece.events)))
-	return len(t.piece.events) == pageSize, nil
+	if t.elsewhere && !sleep(ctx, pageSpacing) { // who turns a page may not have seen what this replica was woken for
+		return false, nil
+	}
+	return t.elsewhere || len(t.piece.events) == pageSize, nil
 }
 
 // turn is a page on its way into deliveries.
 type turn struct {
-	piece    piece
-	drafts   []draft
-	jobs     []job
-	reserved map[id.Webhook]int // slots taken and not used yet
-	queued   map[id.Webhook]bool
+	piece     piece
+	elsewhere bool // another replica is at it
+	drafts    []draft
+	jobs      []job
+	reserved  map[id.Webhook]int // slots taken and not used yet
+	queued    map[id.Webhook]bool
 }
 
 // undo gives back the slots of a transaction that did not commit.
@@ -140,7 +144,7 @@ func (e *Engine) turnIn(ctx context.Context, tx pg.Tx, t *turn) (err error) {
 		return err
 	}
 	if !mine || len(t.piece.events) == 0 && !t.piece.midway {
-		t.piece.events = nil
+		t.piece.events, t.elsewhere = nil, !mine
 		return nil
 	}
 	targets, err := e.targetsOf(ctx, tx, t.piece.events)

@@ -163,6 +163,7 @@ func (e *Engine) writeBatch(ctx context.Context, batch []outcome) error {
 
 // afterBatch counts, and remembers what is to be tried again.
 func (e *Engine) afterBatch(batch []outcome, verdicts []verdict, fared map[id.Webhook]*fare) {
+	e.tally.count(batch)
 	for i, o := range batch {
 		switch v := verdicts[i]; v.state {
 		case "":

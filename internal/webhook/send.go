@@ -124,7 +124,7 @@ func (e *Engine) try(ctx context.Context, j job) result {
 	}
 	body := message(j.EventType, *j.Payload)
 	request := outbound.Request{
-		Method: http.MethodPost, URL: j.route.url, Body: body, Timeout: e.cfg.Timeout, MaxBody: keptBody,
+		Method: http.MethodPost, URL: j.route.url, Body: body, Key: j.EndpointID.String(), Timeout: e.cfg.Timeout, MaxBody: keptBody,
 		Repeatable: true, // a receiver knows a duplicate by its id
 	}
 	request.Header, r.sent = e.headers(j, r.at, body)

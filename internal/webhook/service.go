@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -24,7 +25,9 @@ type Config struct {
 	CheckURL func(ctx context.Context, field, url string) error
 	// MaxEndpoints is how many a tenant may have whose plan does not say; 0 is 20.
 	MaxEndpoints int
-	Now          func() time.Time
+	// TTL is how long what is sent again lives: an EngineConfig's. 0 is its default.
+	TTL time.Duration
+	Now func() time.Time
 }
 
 // DefaultMaxEndpoints is how many endpoints a tenant may have by default.
@@ -36,6 +39,7 @@ type Service struct {
 	keys     *secret.Keyring
 	checkURL func(ctx context.Context, field, url string) error
 	most     int
+	ttl      time.Duration
 	now      func() time.Time
 }
 
@@ -52,7 +56,10 @@ func NewService(db *pg.DB, c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Service{db: db.With(constraints), keys: c.Keys, checkURL: c.CheckURL, most: c.MaxEndpoints, now: c.Now}
+	if c.TTL == 0 {
+		c.TTL = DefaultTTL
+	}
+	return &Service{db: db.With(constraints), keys: c.Keys, checkURL: c.CheckURL, most: c.MaxEndpoints, ttl: c.TTL, now: c.Now}
 }
 
 // Create makes an endpoint and returns it with its signing secrets, one for each
@@ -148,7 +155,11 @@ func (s *Service) checkRoom(ctx context.Context, tx pg.Tx, tenant id.Tenant) err
 	if err != nil {
 		return err
 	}
-	if n >= s.most {
+	most, err := planEndpoints(ctx, tx, tenant)
+	if err != nil {
+		return err
+	}
+	if n >= cmp.Or(most, s.most) {
 		return fault.Conflict("webhook_limit_reached", "The tenant has %d endpoints, which is as many as it may have.", n)
 	}
 	return nil
@@ -516,7 +527,7 @@ func (s *Service) record(ctx context.Context, tx pg.Tx, action string, e Endpoin
 	if err != nil {
 		return err
 	}
-	return changefeed.Note(ctx, tx, changefeed.Change{Kind: "webhook", TenantID: e.TenantID, ID: e.ID.UUID()})
+	return changefeed.Note(ctx, tx, changefeed.Change{Kind: feedKind, TenantID: e.TenantID, ID: e.ID.UUID()})
 }
 
 func found(err error) error { return pg.Found(err, "webhook") }

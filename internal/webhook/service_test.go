@@ -146,6 +146,23 @@ func TestCreate(t *testing.T) {
 	}
 }
 
+// The plan says how many endpoints there may be; where it does not, the installation.
+func TestCreate_planLimit(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	plan := "p" + strings.ToLower(rand.Text()[:12])
+	d.exec(`INSERT INTO plans (name, title, webhooks) VALUES ($1, 'Plan', '{"max_endpoints": 1}')`, plan)
+	d.exec(`UPDATE tenants SET plan = $2 WHERE id = $1`, d.tenant, plan)
+	d.create()
+	_, _, err := d.s.Create(d.ctx(), d.params())
+	wantCode(t, err, "webhook_limit_reached")
+	d.exec(`UPDATE plans SET webhooks = '{}' WHERE name = $1`, plan)
+	d.create()
+	d.create()
+	_, _, err = d.s.Create(d.ctx(), d.params())
+	wantCode(t, err, "webhook_limit_reached")
+}
+
 func TestCreate_refuses(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
