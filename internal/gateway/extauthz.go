@@ -10,10 +10,7 @@ import (
 	"strings"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
@@ -21,7 +18,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // ExtAuthz answers Envoy's ext_authz filter: the gRPC service
@@ -42,6 +38,9 @@ const (
 	maxCheck = 1 << 20
 	// maxStreams bounds the questions of a connection that are under way.
 	maxStreams = 4096
+	// streamWorkers is how many questions are answered by goroutines that are there
+	// already; more than that at a time get one of their own.
+	streamWorkers = 256
 )
 
 // NewExtAuthz returns the server, which listens nowhere yet.
@@ -55,6 +54,10 @@ func (g *Gateway) NewExtAuthz() *ExtAuthz {
 			// An Envoy that is gone without a word is noticed; one that pings is let to.
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 10 * time.Second}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+			// Without these each question costs a stack that grows, and a ping that measures how much could be under way.
+			grpc.NumStreamWorkers(streamWorkers),
+			grpc.StaticStreamWindowSize(maxCheck),
+			grpc.StaticConnWindowSize(4*maxCheck),
 			grpc.UnaryInterceptor(g.recoverCheck),
 		),
 		health: health.NewServer(),
@@ -111,15 +114,18 @@ func (c checker) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.Che
 	began := c.g.cfg.Now()
 	d, how := c.g.askEnvoy(ctx, r.GetAttributes())
 	defer c.g.observe("envoy", &d, began)
+	who := d.identity()
 	switch {
 	case d.status == http.StatusNoContent:
-		return newEnvoyAnswer(&d).ok(&d, &how), nil
+		return d.forEnvoy(codes.OK, &who, okResponse, d.envoyOK(&who, how.remove)), nil
+	case d.status == http.StatusUnauthorized:
+		return d.forEnvoy(codes.Unauthenticated, &who, deniedResponse, d.envoyDenied()), nil
 	case d.outcome != outcomeUnavailable:
-		return newEnvoyAnswer(&d).denied(&d), nil
+		return d.forEnvoy(codes.PermissionDenied, &who, deniedResponse, d.envoyDenied()), nil
 	case how.grpcErrors:
 		return nil, status.Error(codes.Unavailable, "the key can't be checked at the moment")
 	default:
-		return newEnvoyAnswer(&d).failed(&d), nil
+		return d.forEnvoy(codes.Unavailable, &who, errorResponse, d.envoyDenied()), nil
 	}
 }
 
@@ -221,107 +227,4 @@ func (e *envoyHeaders) named(name string) *[]string {
 		}
 	}
 	return nil
-}
-
-// envoyAnswer is an answer with room for its parts, which are made at once.
-type envoyAnswer struct {
-	response authv3.CheckResponse
-	status   rpcstatus.Status
-	ours     struct {
-		oneof authv3.CheckResponse_OkResponse
-		ok    authv3.OkHttpResponse
-	}
-	theirs struct {
-		denied authv3.CheckResponse_DeniedResponse
-		failed authv3.CheckResponse_ErrorResponse
-		http   authv3.DeniedHttpResponse
-		status typev3.HttpStatus
-	}
-	values  [maxEnvoyHeaders]corev3.HeaderValue
-	options [maxEnvoyHeaders]corev3.HeaderValueOption
-	headers [maxEnvoyHeaders]*corev3.HeaderValueOption
-	n       int
-}
-
-// maxEnvoyHeaders is as many as an answer has: the identity and the limits, or what a client
-// that is turned away gets.
-const maxEnvoyHeaders = len(identityNames) + 2
-
-func newEnvoyAnswer(d *decision) *envoyAnswer {
-	a := &envoyAnswer{}
-	a.response.Status = &a.status
-	a.response.DynamicMetadata = d.metadata()
-	return a
-}
-
-// add adds a header that takes the place of any of its name.
-func (a *envoyAnswer) add(name headerName, value string) {
-	v, o := &a.values[a.n], &a.options[a.n]
-	v.Key, v.Value = name.lower, value
-	o.Header, o.AppendAction = v, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
-	a.headers[a.n] = o
-	a.n++
-}
-
-// from returns the headers that were added since there were n.
-func (a *envoyAnswer) from(n int) []*corev3.HeaderValueOption { return a.headers[n:a.n:a.n] }
-
-// ok lets a request through: the backend learns who it is from, the client how much
-// is left.
-func (a *envoyAnswer) ok(d *decision, how *envoyAnswered) *authv3.CheckResponse {
-	a.status.Code = int32(codes.OK)
-	for i, v := range d.identity() {
-		a.add(identityNames[i], v)
-	}
-	ok := &a.ours.ok
-	ok.Headers, ok.HeadersToRemove = a.from(0), how.remove
-	d.forClient(a.add)
-	ok.ResponseHeadersToAdd = a.from(len(identityNames))
-	a.ours.oneof.OkResponse = ok
-	a.response.HttpResponse = &a.ours.oneof
-	return &a.response
-}
-
-// denied turns a client away.
-func (a *envoyAnswer) denied(d *decision) *authv3.CheckResponse {
-	a.status.Code = int32(codes.PermissionDenied)
-	if d.status == http.StatusUnauthorized {
-		a.status.Code = int32(codes.Unauthenticated)
-	}
-	a.theirs.denied.DeniedResponse = a.turnedAway(d)
-	a.response.HttpResponse = &a.theirs.denied
-	return &a.response
-}
-
-// failed says that we can't answer.
-func (a *envoyAnswer) failed(d *decision) *authv3.CheckResponse {
-	a.status.Code = int32(codes.Unavailable)
-	a.theirs.failed.ErrorResponse = a.turnedAway(d)
-	a.response.HttpResponse = &a.theirs.failed
-	return &a.response
-}
-
-func (a *envoyAnswer) turnedAway(d *decision) *authv3.DeniedHttpResponse {
-	h := &a.theirs.http
-	a.theirs.status.Code = typev3.StatusCode(d.status)
-	h.Status, h.Body = &a.theirs.status, string(d.problem())
-	a.add(typeName, problemType)
-	a.add(cacheName, noStore)
-	d.forClient(a.add)
-	h.Headers = a.from(0)
-	return h
-}
-
-// metadata is for Envoy's access log (namespace envoy.filters.http.ext_authz), and
-// for filters behind this one. The client never sees it.
-func (d *decision) metadata() *structpb.Struct {
-	m := &structpb.Struct{Fields: make(map[string]*structpb.Value, 6)}
-	m.Fields["outcome"] = structpb.NewStringValue(d.outcome)
-	if d.known {
-		v := d.identity()
-		for i, name := range [...]string{"tenant_id", "tenant_slug", "key_id", "project_id", "environment"} {
-			m.Fields[name] = structpb.NewStringValue(v[i])
-		}
-	}
-	return m
 }

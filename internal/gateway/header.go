@@ -47,12 +47,15 @@ var (
 // count as missing for some gateways, and a client's own header would survive.
 const nothing = "-"
 
-// identity returns the values of the identity headers. Four of them have to be
+// identity is the values of the identity headers.
+type identity [len(identityNames)]string
+
+// identity returns who a request is from. Four of them have to be
 // put together, and are pieces of one string: this runs for every request of
 // every product.
-func (d *decision) identity() [len(identityNames)]string {
+func (d *decision) identity() identity {
 	if !d.known {
-		return [...]string{nothing, nothing, nothing, nothing, nothing, nothing, nothing}
+		return identity{nothing, nothing, nothing, nothing, nothing, nothing, nothing}
 	}
 	var array [256]byte
 	b, _ := d.v.TenantID.AppendText(array[:0])
@@ -75,7 +78,7 @@ func (d *decision) identity() [len(identityNames)]string {
 		b = append(b, nothing...)
 	}
 	s := string(b)
-	return [...]string{s[:t], d.v.TenantSlug, s[t:k], s[k:p], string(d.v.Environment), s[p:], strconv.FormatBool(d.v.ReadOnly)}
+	return identity{s[:t], d.v.TenantSlug, s[t:k], s[k:p], string(d.v.Environment), s[p:], strconv.FormatBool(d.v.ReadOnly)}
 }
 
 // forClient adds what is meant for the client: how much is left, when to come
