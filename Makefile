@@ -58,7 +58,7 @@ bench: ## Run the benchmarks; BENCH= selects, PKG= narrows
 
 bench-verify: ## Measure verifications beside bare handlers, in turns; keep the machine quiet
 	@scripts/deps.sh test
-	@go test -run '^$$' -bench 'Verify_http|Gateway_' -benchtime 300x -timeout 20m ./internal/app
+	@go test -run '^$$' -bench 'Verify_http|Gateway_|ExtAuthz' -benchtime 300x -timeout 20m ./internal/app
 	@go test -run '^$$' -bench 'Check_warm|Check_miss|Entry_bytes' -benchmem -timeout 40m ./internal/apikey
 
 fmt: ## Format the code

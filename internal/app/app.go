@@ -332,6 +332,9 @@ func (a *App) Public() http.Handler { return a.public }
 // credentials of its own: bind it to an address that only they reach.
 func (a *App) Private() http.Handler { return a.private }
 
+// ExtAuthz returns a server of the face for Envoy, which speaks gRPC; its listener is as private.
+func (a *App) ExtAuthz() *gateway.ExtAuthz { return a.gateway.NewExtAuthz() }
+
 // DB is the replica's pool, for commands that work without a server.
 func (a *App) DB() *pg.DB { return a.db }
 

@@ -16,44 +16,40 @@ import (
 // The load that benchmarks put on servers: raw connections that only write and
 // count bytes, for a client that did more would hide what it is to measure.
 
-type connection struct {
-	net.Conn
-
-	r *bufio.Reader
+// asker sends its questions over a connection of its own, waits for the answers
+// and keeps nothing of them.
+type asker interface {
+	ask() error
+	atOnce() int // how many questions that are
 }
 
-func dial(b *testing.B, address string) connection {
+func dial(b *testing.B, address string) (net.Conn, *bufio.Reader) {
 	b.Helper()
 	c, err := (&net.Dialer{}).DialContext(b.Context(), "tcp", address)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = c.Close() })
-	return connection{c, bufio.NewReaderSize(c, 8<<10)}
+	return c, bufio.NewReaderSize(c, 16<<10)
 }
 
-func dialAll(b *testing.B, address string, n int) []connection {
-	b.Helper()
-	all := make([]connection, n)
+func several(n int, dial func() asker) []asker {
+	all := make([]asker, n)
 	for i := range all {
-		all[i] = dial(b, address)
+		all[i] = dial()
 	}
 	return all
 }
 
-// round sends n requests on every connection and waits for their answers.
-func round(b *testing.B, all []connection, request string, n int) time.Duration {
+// round has each ask n times, and waits for the answers.
+func round(b *testing.B, all []asker, n int) time.Duration {
 	b.Helper()
 	began := time.Now()
 	var wg sync.WaitGroup
 	for _, c := range all {
 		wg.Go(func() {
 			for range n {
-				if _, err := io.WriteString(c.Conn, request); err != nil {
-					b.Error(err)
-					return
-				}
-				if err := skipAnswer(c.r); err != nil {
+				if err := c.ask(); err != nil {
 					b.Error(err)
 					return
 				}
@@ -64,9 +60,9 @@ func round(b *testing.B, all []connection, request string, n int) time.Duration 
 	return time.Since(began)
 }
 
-// paced sends n requests, one every so often on whichever connection's turn it is, and returns how long after that moment
-// each was answered: a server that is slow is asked no less, and what waits for it counts.
-func paced(b *testing.B, all []connection, request string, n int, every time.Duration) []time.Duration {
+// paced asks n times, once every so often by whoever's turn it is, and returns how long after that moment each was
+// answered: a server that is slow is asked no less, and what waits for it counts.
+func paced(b *testing.B, all []asker, n int, every time.Duration) []time.Duration {
 	b.Helper()
 	late := make([]time.Duration, n)
 	began := time.Now().Add(10 * time.Millisecond)
@@ -76,11 +72,7 @@ func paced(b *testing.B, all []connection, request string, n int, every time.Dur
 			for i := first; i < n; i += len(all) {
 				due := began.Add(time.Duration(i) * every)
 				<-time.After(time.Until(due))
-				if _, err := io.WriteString(c.Conn, request); err != nil {
-					b.Error(err)
-					return
-				}
-				if err := skipAnswer(c.r); err != nil {
+				if err := c.ask(); err != nil {
 					b.Error(err)
 					return
 				}
@@ -105,6 +97,23 @@ func cpuTime(b *testing.B) time.Duration {
 func percentile(v []time.Duration, p int) time.Duration {
 	slices.Sort(v)
 	return v[len(v)*p/100]
+}
+
+// httpAsker asks one question after the other.
+type httpAsker struct {
+	net.Conn
+
+	r       *bufio.Reader
+	request string
+}
+
+func (c *httpAsker) atOnce() int { return 1 }
+
+func (c *httpAsker) ask() error {
+	if _, err := io.WriteString(c.Conn, c.request); err != nil {
+		return err
+	}
+	return skipAnswer(c.r)
 }
 
 // skipAnswer reads one answer and keeps nothing of it.

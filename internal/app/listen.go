@@ -82,7 +82,7 @@ func (a *App) serveHTTP(h http.Handler) func(net.Listener, chan<- error) listene
 
 // serveExtAuthz serves the gateways' face over gRPC.
 func (a *App) serveExtAuthz(l net.Listener, failed chan<- error) listener {
-	s := a.gateway.NewExtAuthz()
+	s := a.ExtAuthz()
 	go func() { // ends with Stop
 		if err := s.Serve(l); err != nil {
 			failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)

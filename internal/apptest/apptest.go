@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,6 +29,7 @@ type World struct {
 	App     *app.App
 	URL     string // public face
 	Private string // private face
+	Envoy   string // address of the face for Envoy
 	Owner   string // token of an owner
 	Client  *client.Client
 	DB      *pg.DB // the replica's own pool, for looking behind the face
@@ -78,13 +80,26 @@ func On(t testing.TB, databaseURL string, keys *secret.Keyring, opts ...Option) 
 		a.Close(t.Context())
 		t.Fatal(err)
 	}
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		a.Close(t.Context())
+		t.Fatal(err)
+	}
+	envoy, served := a.ExtAuthz(), make(chan error, 1)
+	go func() { served <- envoy.Serve(l) }()
 	public, private := httptest.NewServer(a.Public()), httptest.NewServer(a.Private())
 	t.Cleanup(func() {
 		public.Close()
 		private.Close()
-		a.Close(context.Background()) // the test's own context is over by now
+		now, cancel := context.WithCancel(context.Background()) // the test's own context is over by now
+		cancel()
+		_ = envoy.Stop(now) // says that calls were cut off, if any are left
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		a.Close(context.Background())
 	})
-	w := &World{App: a, URL: public.URL, Private: private.URL, DB: a.DB(), Log: log}
+	w := &World{App: a, URL: public.URL, Private: private.URL, Envoy: l.Addr().String(), DB: a.DB(), Log: log}
 	if token, err := a.Bootstrap(t.Context(), "owner@example.com", "Olivia Owner", false); err == nil {
 		w.Owner = token
 		w.Client = w.As(t, token)
