@@ -41,8 +41,8 @@ func (v *Verifier) recall(token string) (secret.Sum, *entry, recalled) {
 	if len(token) > MaxForeignToken {
 		return secret.Sum{}, nil, malformed
 	}
-	sum := v.ring.Sum(token)
-	e, ok := v.remembered(sum)
+	sum, fresh := v.ring.Sum(token), v.fresh()
+	e, ok := v.believed(sum, fresh)
 	switch hits := &v.hits[sum[0]%hitCounters]; {
 	case e != nil:
 		hits.known.Add(1)
@@ -53,14 +53,21 @@ func (v *Verifier) recall(token string) (secret.Sum, *entry, recalled) {
 	case !v.couldBe(token):
 		return sum, nil, malformed
 	default:
+		if !fresh {
+			v.late.Add(1)
+		}
 		return sum, nil, unknown
 	}
 }
 
 // remembered returns what memory knows of a token; ok with nil is that there is
 // no such key.
-func (v *Verifier) remembered(sum secret.Sum) (e *entry, ok bool) {
-	if v.fresh() {
+func (v *Verifier) remembered(sum secret.Sum) (e *entry, ok bool) { return v.believed(sum, v.fresh()) }
+
+// believed is remembered for who knows whether the change feed is fresh: without
+// that no key is believed to be as it was.
+func (v *Verifier) believed(sum secret.Sum, fresh bool) (e *entry, ok bool) {
+	if fresh {
 		if e, ok := v.entries.GetIfPresent(sum); ok && v.current(e) {
 			return e, true
 		}

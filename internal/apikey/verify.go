@@ -185,6 +185,7 @@ type Verifier struct {
 	lookups  chan struct{} // of those statements that may be under way
 	reads    atomic.Uint64 // statements sent, to tell one that began before from one that began after
 	misses   atomic.Uint64
+	late     atomic.Uint64 // look-ups while the change feed was not fresh
 	hits     [hitCounters]hitCounter
 	usage    usage
 	within   Within
@@ -206,6 +207,7 @@ type Stats struct {
 	Hits       uint64 // look-ups answered from memory with a key
 	AbsentHits uint64 // look-ups answered from memory with "no such key"
 	Misses     uint64 // look-ups that asked the database, alone or with others
+	Late       uint64 // look-ups that memory was not trusted with, because the change feed was late
 	Statements uint64 // statements sent for them, and for projects that requests name
 	Entries    int    // keys in memory, current or not
 	Bytes      uint64 // about what they take
@@ -218,7 +220,7 @@ type Stats struct {
 // Stats returns the counters.
 func (v *Verifier) Stats() Stats {
 	s := Stats{
-		Misses: v.misses.Load(), Statements: v.reads.Load(),
+		Misses: v.misses.Load(), Late: v.late.Load(), Statements: v.reads.Load(),
 		Entries: v.entries.EstimatedSize(), Bytes: v.entries.WeightedSize(), Absent: v.absent.EstimatedSize(),
 		SlowChecks: v.slow.made.Load(), SlowBusy: v.slow.refused.Load(), SlowPeak: v.slow.peak.Load(),
 	}

@@ -517,9 +517,15 @@ func TestCheck_lease(t *testing.T) {
 	if o := w.outcome(token); o != apikey.Valid {
 		t.Errorf("within the lease: %s", o)
 	}
+	if n := w.verifier.Stats().Late; n != 0 {
+		t.Errorf("%d look-ups for want of the lease", n)
+	}
 	w.fresh.Store(false)
 	if o := w.outcome(token); o != apikey.KeyRevoked {
 		t.Errorf("without the lease: %s", o)
+	}
+	if n := w.verifier.Stats().Late; n != 1 {
+		t.Errorf("%d look-ups for want of the lease", n)
 	}
 	_, second := w.create()
 	w.fresh.Store(true)

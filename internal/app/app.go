@@ -317,6 +317,7 @@ func (a *App) verifyMetrics() {
 	counter("cache_hits_total", "Keys found in memory.", func(s apikey.Stats) uint64 { return s.Hits })
 	counter("cache_absent_hits_total", "Unknown keys found in memory as unknown.", func(s apikey.Stats) uint64 { return s.AbsentHits })
 	counter("cache_misses_total", "Keys that the database was asked for.", func(s apikey.Stats) uint64 { return s.Misses })
+	counter("cache_late_misses_total", "Look-ups that memory was not trusted with, because the change feed was late.", func(s apikey.Stats) uint64 { return s.Late })
 	counter("statements_total", "Statements sent for that; misses that meet share one.", func(s apikey.Stats) uint64 { return s.Statements })
 	counter("slow_checks_total", "Argon2id and bcrypt hashes of imported keys computed.", func(s apikey.Stats) uint64 { return s.SlowChecks })
 	counter("slow_checks_refused_total", "Those refused with key_check_busy, because too many others waited.", func(s apikey.Stats) uint64 { return s.SlowBusy })
