@@ -45,8 +45,14 @@ func TestFault_clockSteps(t *testing.T) {
 		}
 		return w.must(t, "POST", "/v1/keys/verify", body)["outcome"].(string)
 	}
+	all := faces(t, w.World, w.Owner)
 	check := func(when, outcome, entitled, tokenCode string) {
 		t.Helper()
+		for _, c := range all {
+			if r := c.ask(t, key); (r.Status == http.StatusNoContent) != (outcome == "VALID") || r.Status >= http.StatusInternalServerError {
+				t.Errorf("%s: %s is told %d %s, want %s", when, c.name, r.Status, r.Body, outcome)
+			}
+		}
 		if got := verify(""); got != outcome {
 			t.Errorf("%s: the key is %s, want %s", when, got, outcome)
 		}

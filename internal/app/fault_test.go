@@ -37,7 +37,8 @@ type faulty struct {
 	config embeddedpg.Config
 	keys   *secret.Keyring
 
-	warm string // API key that every request of a test uses
+	warm  string // API key that every request of a test uses
+	faces []face
 }
 
 func newFaulty(t *testing.T, opts ...apptest.Option) *faulty {
@@ -73,6 +74,7 @@ func newFaulty(t *testing.T, opts ...apptest.Option) *faulty {
 	f.world = &world{World: apptest.On(t, f.server.AppURL(embeddedpg.Database), f.keys, opts...)}
 	f.Tenant, f.Key = f.newTenant(t)
 	f.warm = f.newToken(t)
+	f.faces = faces(t, f.World, f.Owner)
 	return f
 }
 
@@ -173,7 +175,7 @@ func (f *faulty) kinds(t *testing.T) map[string]func(*testing.T) apptest.Respons
 			return f.Do(t, r)
 		}
 	}
-	return map[string]func(*testing.T) apptest.Response{
+	all := map[string]func(*testing.T) apptest.Response{
 		"read":                   do("GET", "/v1/tenants/"+f.Tenant, nil),
 		"list":                   do("GET", "/v1/tenants", nil),
 		"write":                  do("PATCH", "/v1/tenants/"+f.Tenant, map[string]any{"name": n}),
@@ -187,11 +189,16 @@ func (f *faulty) kinds(t *testing.T) map[string]func(*testing.T) apptest.Respons
 		"an API key on the API": func(t *testing.T) apptest.Response {
 			return f.Do(t, apptest.Request{Method: "GET", Path: "/v1/whoami", Token: f.Key})
 		},
-		"gateway, a known key":    func(t *testing.T) apptest.Response { return f.gateway(t, f.warm) },
-		"gateway, an unknown key": func(t *testing.T) apptest.Response { return f.gateway(t, unknown) },
-		"readiness, private":      func(t *testing.T) apptest.Response { return get(t, f.Private+"/readyz", nil) },
-		"readiness, public":       func(t *testing.T) apptest.Response { return get(t, f.URL+"/readyz", nil) },
+		"readiness, private": func(t *testing.T) apptest.Response { return get(t, f.Private+"/readyz", nil) },
+		"readiness, public":  func(t *testing.T) apptest.Response { return get(t, f.URL+"/readyz", nil) },
 	}
+	for _, c := range f.faces {
+		if c.name != "verify" { // is above, with all of its answer
+			all["gateway, "+c.name+", a known key"] = func(t *testing.T) apptest.Response { return c.ask(t, f.warm) }
+			all["gateway, "+c.name+", an unknown key"] = func(t *testing.T) apptest.Response { return c.ask(t, unknown) }
+		}
+	}
+	return all
 }
 
 // expectUnavailable makes a request of every kind at once: each must end soon,
@@ -421,12 +428,12 @@ func testKilled(t *testing.T, f *faulty) {
 					return
 				default:
 				}
-				ask := apptest.Request{Method: "POST", Path: "/v1/keys/verify", Token: f.Owner, Body: map[string]any{"key": busy}}
-				for want, r := range map[int]apptest.Response{
-					http.StatusNoContent: f.gateway(t, busy), http.StatusUnauthorized: f.gateway(t, revoked), http.StatusOK: f.Do(t, ask),
-				} {
-					if r.Status != want && r.Status != http.StatusServiceUnavailable {
-						t.Errorf("got %d %s, want %d or 503", r.Status, r.Body, want)
+				for _, c := range f.faces {
+					if r := c.ask(t, busy); r.Status != http.StatusNoContent && r.Status != http.StatusServiceUnavailable {
+						t.Errorf("%s: got %d %s, want 204 or 503", c.name, r.Status, r.Body)
+					}
+					if r := c.ask(t, revoked); r.Status != http.StatusUnauthorized && r.Status != http.StatusServiceUnavailable {
+						t.Errorf("%s, revoked: got %d %s, want 401 or 503", c.name, r.Status, r.Body)
 					}
 				}
 			}
