@@ -19,7 +19,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 TOOL      := go tool -modfile=tools/go.mod
 GOBUILD   := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help dev test test-short test-long fuzz bench bench-verify lint fmt vuln build build-migrate \
+.PHONY: help dev test test-short test-long fuzz bench bench-verify bench-webhooks lint fmt vuln build build-migrate \
 	migrate-up migrate-down migrate-down-all migrate-version migrate-create \
 	goldens goldens-check migrations-check deps gateways ci clean
 
@@ -55,6 +55,9 @@ fuzz: ## Run each fuzz test for FUZZTIME
 bench: ## Run the benchmarks; BENCH= selects, PKG= narrows
 	@scripts/deps.sh test
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(PKG)
+
+bench-webhooks: ## Measure the delivery of webhooks, publisher and receivers on this machine; keep it quiet
+	@go test -run '^$$' -bench 'Webhooks$(if $(BENCH),/$(BENCH))' -benchtime 1x -timeout 30m ./cmd/landlord
 
 bench-verify: ## Measure verifications beside bare handlers, in turns; keep the machine quiet
 	@scripts/deps.sh test

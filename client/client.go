@@ -84,8 +84,7 @@ type Error struct {
 	Type      string       `json:"type"`
 	Instance  string       `json:"instance"`
 	Errors    []FieldError `json:"errors"`
-	Violated  []string     `json:"violated-policies"` // with 429: the rate limits that are used up
-	RequestID string       `json:"request_id"`        // for support
+	RequestID string       `json:"request_id"` // for support
 
 	// RetryAfter is how long the server asks to wait; 0 when it does not say.
 	RetryAfter time.Duration `json:"-"`

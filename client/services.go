@@ -2,13 +2,12 @@ package client
 
 // services are the client's parts, one a noun.
 type services struct {
-	Tenants    *Tenants
-	Operators  *Operators
-	Services   *Services
-	Tokens     *Tokens
-	AuditLog   *AuditLog
-	APIKeys    *APIKeys
-	RateLimits *RateLimits
+	Tenants   *Tenants
+	Operators *Operators
+	Services  *Services
+	Tokens    *Tokens
+	AuditLog  *AuditLog
+	APIKeys   *APIKeys
 
 	Catalog      *Catalog
 	Entitlements *Entitlements
@@ -19,13 +18,12 @@ type services struct {
 
 func (c *Client) bind() {
 	c.services = services{
-		Tenants:    &Tenants{c},
-		Operators:  &Operators{c},
-		Services:   &Services{c},
-		Tokens:     &Tokens{c},
-		AuditLog:   &AuditLog{c},
-		APIKeys:    &APIKeys{c},
-		RateLimits: &RateLimits{c},
+		Tenants:   &Tenants{c},
+		Operators: &Operators{c},
+		Services:  &Services{c},
+		Tokens:    &Tokens{c},
+		AuditLog:  &AuditLog{c},
+		APIKeys:   &APIKeys{c},
 
 		Catalog:      &Catalog{c},
 		Entitlements: &Entitlements{c},

@@ -35,7 +35,7 @@ import (
 // cluster is what runs in production: the program, several times, before one PostgreSQL, which a test may stop, freeze
 // and start again. The last replica reaches the database over a wire that can be cut.
 type cluster struct {
-	t        *testing.T
+	t        testing.TB
 	config   embeddedpg.Config
 	server   *embeddedpg.Server
 	wire     *pgtest.Wire
@@ -54,7 +54,14 @@ type replica struct {
 	done            chan struct{}
 }
 
-func newCluster(t *testing.T, n int) *cluster {
+func newCluster(t testing.TB, n int) *cluster {
+	t.Helper()
+	return newClusterWith(t, n, false)
+}
+
+// newClusterWith makes one whose PostgreSQL syncs to disk if it is durable, and whose
+// replicas have more in their environment.
+func newClusterWith(t testing.TB, n int, durable bool, more ...string) *cluster {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("-short leaves the integration tests out on purpose")
@@ -70,7 +77,7 @@ func newCluster(t *testing.T, n int) *cluster {
 		built <- err
 	}()
 	c := &cluster{
-		t: t, config: embeddedpg.Config{DataDir: filepath.Join(dir, "pg"), FastUnsafe: true},
+		t: t, config: embeddedpg.Config{DataDir: filepath.Join(dir, "pg"), FastUnsafe: !durable},
 		http: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100}},
 	}
 	c.server = c.startServer()
@@ -102,11 +109,11 @@ func newCluster(t *testing.T, n int) *cluster {
 	far.Host = c.wire.Address()
 	secrets := filepath.Join(dir, "secrets")
 	environment := func(database string) []string {
-		return []string{
+		return append([]string{
 			"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "LANDLORD_DATABASE_URL=" + database, "LANDLORD_SECRETS_FILE=" + secrets,
 			"LANDLORD_LISTEN=127.0.0.1:0", "LANDLORD_PRIVATE_LISTEN=127.0.0.1:0", "LANDLORD_TRUSTED_PROXIES=127.0.0.1",
 			"LANDLORD_MAX_CONNS=6", "LANDLORD_LOG_LEVEL=warn",
-		}
+		}, more...)
 	}
 	runOnce := func(args ...string) []byte {
 		cmd := exec.CommandContext(t.Context(), program, args...)
@@ -281,7 +288,7 @@ func (c *cluster) database() *pg.DB {
 
 var serves = regexp.MustCompile(`serves on (http://\S+) \(public\) and (http://\S+) \(private\)`)
 
-func startReplica(t *testing.T, name, program string, environment []string) *replica {
+func startReplica(t testing.TB, name, program string, environment []string) *replica {
 	t.Helper()
 	r := &replica{name: name, cmd: exec.Command(program, "serve"), log: &logFile{}, done: make(chan struct{})}
 	r.cmd.Env = environment
@@ -316,7 +323,7 @@ func startReplica(t *testing.T, name, program string, environment []string) *rep
 }
 
 // stop ends a replica as a supervisor does.
-func (r *replica) stop(t *testing.T) {
+func (r *replica) stop(t testing.TB) {
 	_ = r.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case <-r.done:
@@ -360,7 +367,7 @@ func (l *logFile) String() string {
 }
 
 // eventually waits for what another process does.
-func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
+func eventually(t testing.TB, d time.Duration, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

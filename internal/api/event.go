@@ -105,7 +105,7 @@ func (a *API) eventRoutes() {
 		Description: reading + " The tenants below it have events of their own.", Errors: []int{409},
 	}, a.listTenantEvents)
 	route(a, op{
-		ID: "publish-events", Method: "POST", Path: "/v1/tenants/{tenant}/events", Tag: tag, Creates: true, MaxBody: maxPublishBody, Summary: "Publish events",
+		ID: "publish-events", Method: "POST", Path: "/v1/tenants/{tenant}/events", Tag: tag, Creates: true, Uncached: true, MaxBody: maxPublishBody, Summary: "Publish events",
 		Description: "What a product has to tell a tenant: 1 to 500 events, in one transaction and in their order; a body of at most 8 MiB. Each has a result of its own, " +
 			"and those that are refused keep the others from nothing. An event with an id of yours is stored once, however often it is published: with the same content " +
 			"it answers duplicate, with another one event_id_reused. Landlord's own types can't be published. A tenant that is frozen or suspended takes events of the platform's products only.",

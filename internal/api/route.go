@@ -24,6 +24,7 @@ type op struct {
 	Creates     bool          // takes Idempotency-Key
 	Holder      bool          // the credential is an API key in whatever state: for who ends his own
 	ReadOnly    bool          // a POST that changes nothing, such as verify
+	Uncached    bool          // changes nothing that replicas keep in memory: nobody waits for the change feed
 	MaxBody     int64         // 0: MaxBody
 	Wait        time.Duration // how long it may wait for something to happen, besides working
 	Errors      []int         // besides 400, 401, 403, 404, 422, 500, 503
@@ -82,7 +83,7 @@ func route[I, O any](a *API, o op, h func(context.Context, *I) (*O, error)) {
 		if err != nil {
 			return nil, a.answer(ctx, err)
 		}
-		if o.Method != http.MethodGet && !o.ReadOnly && a.s.Settle != nil {
+		if o.Method != http.MethodGet && !o.ReadOnly && !o.Uncached && a.s.Settle != nil {
 			a.s.Settle(ctx)
 		}
 		return out, nil

@@ -17,7 +17,6 @@ func (a *API) routes() {
 	a.apiKeyRoutes()
 	a.keyImportRoutes()
 	a.keyPolicyRoutes()
-	a.tenantRateLimitRoutes()
 	a.catalogRoutes()
 	a.entitlementRoutes()
 	a.projectRoutes()

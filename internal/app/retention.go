@@ -16,6 +16,7 @@ func (a *App) retention() []event.Keep {
 		{Table: "tenant_events", For: a.cfg.KeepEvents},
 		{Table: "tenant_webhook_deliveries", For: a.cfg.KeepEvents},
 		{Table: "tenant_webhook_attempts", For: a.cfg.KeepWebhookAttempts},
+		{Table: "tenant_webhook_stats", For: a.cfg.KeepWebhookAttempts},
 	}
 }
 
