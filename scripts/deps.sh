@@ -5,8 +5,8 @@
 # landlord and its tests run servers of their own.
 #
 #   scripts/deps.sh postgres   for `make dev`: PostgreSQL's server programs, 15 or newer
-#   scripts/deps.sh test       for the tests: that, Node with npm, nginx, Caddy, Redis, curl, jq, on
-#                              Linux ip, and the race detector's C compiler
+#   scripts/deps.sh test       for the tests: that, Node with npm, Python, nginx, Caddy, Redis, curl, jq,
+#                              on Linux ip, and the race detector's C compiler
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,6 +50,7 @@ test)
 	have jq || missing+=(jq)
 	have node || missing+=(nodejs)
 	have npm || missing+=(npm)
+	have python3 || missing+=(python3)
 	[[ $(uname) != Linux ]] || have ip || missing+=(iproute2)
 	have cc gcc clang || missing+=(gcc libc6-dev)
 	;;
@@ -68,7 +69,7 @@ by_hand() {
 	case $1 in
 	brew) names=${names/ postgresql / postgresql@17 } names=${names/ redis-server / redis } names=${names/ gcc libc6-dev / gcc } names=${names/ nodejs npm / node } ;;
 	apk) names=${names/ postgresql / postgresql postgresql-contrib } names=${names/ redis-server / redis } names=${names/ gcc libc6-dev / gcc musl-dev } ;;
-	pacman) names=${names/ redis-server / valkey } names=${names/ gcc libc6-dev / gcc } names=${names/ nodejs npm / node } ;;
+	pacman) names=${names/ redis-server / valkey } names=${names/ python3 / python } names=${names/ gcc libc6-dev / gcc } names=${names/ nodejs npm / node } ;;
 	dnf | zypper) names=${names/ postgresql / postgresql-server postgresql-contrib } names=${names/ redis-server / redis } names=${names/ gcc libc6-dev / gcc glibc-devel } ;;
 	esac
 	if [[ $1 == dnf ]]; then names=${names/ iproute2 / iproute }; fi

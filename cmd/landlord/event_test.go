@@ -23,9 +23,11 @@ import (
 )
 
 // eventWorld is a replica with a tenant, acme, and a catalogue of two types.
-func eventWorld(t *testing.T) (*apptest.World, shell) {
+func eventWorld(t *testing.T) (*apptest.World, shell) { return eventWorldWith(t) }
+
+func eventWorldWith(t *testing.T, opts ...apptest.Option) (*apptest.World, shell) {
 	t.Helper()
-	w := apptest.New(t)
+	w := apptest.New(t, opts...)
 	_, err := w.Client.Catalog.Apply(t.Context(), client.CatalogDocument{EventTypes: []client.EventTypeDefinition{
 		{Name: "render.started"},
 		{Name: "render.progress", Schema: map[string]any{"type": "object", "required": []any{"percent"}}},

@@ -29,6 +29,8 @@ type webhooksCmd struct {
 	Cancel     webhookCancelCmd     `cmd:"" help:"Give up what waits to be sent; it can be recovered."`
 	Test       webhookTestCmd       `cmd:"" help:"Send a test event through everything, and show what becomes of it."`
 	Stats      webhookStatsCmd      `cmd:"" help:"Show how an endpoint fares, by hours."`
+	Listen     webhookListenCmd     `cmd:"" help:"Send a tenant's events to this machine, signed, without a public address."`
+	Verify     webhookVerifyCmd     `cmd:"" help:"Verify a request that was received, and say what is wrong with it."`
 }
 
 func showWebhook(g *Globals, v any, w client.Webhook, more ...pair) error {
