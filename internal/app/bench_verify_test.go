@@ -133,21 +133,27 @@ func compare(b *testing.B, of contest) {
 	round(b, ours, each)
 	round(b, bare, each)
 	n := float64(each * connections * ours[0].atOnce())
+	full := func(all []asker) (took, cpu float64) {
+		began := cpuTime(b)
+		t := round(b, all, each)
+		return t.Seconds(), float64(cpuTime(b) - began)
+	}
 	var tookOurs, tookBare, ratios, shares, tails []float64
 	var lateOurs, lateBare []time.Duration
+	var sum float64 // of the bare one's time
 	for b.Loop() {
-		began := cpuTime(b)
-		o := round(b, ours, each)
-		between := cpuTime(b)
-		z := round(b, bare, each)
-		ended := cpuTime(b)
-		tookOurs, tookBare, ratios = append(tookOurs, o.Seconds()), append(tookBare, z.Seconds()), append(ratios, z.Seconds()/o.Seconds())
-		shares = append(shares, float64(ended-between)/float64(between-began))
-		if len(ratios)%pacedEvery != 0 {
+		turns := len(ratios)
+		var o, z, oCPU, zCPU float64
+		inTurns(turns, func() { o, oCPU = full(ours) }, func() { z, zCPU = full(bare) })
+		tookOurs, tookBare, ratios, shares = append(tookOurs, o), append(tookBare, z), append(ratios, z/o), append(shares, zCPU/oCPU)
+		sum += z
+		if turns%pacedEvery != pacedEvery-1 {
 			continue
 		}
-		every := 2 * time.Duration(median(tookBare)/n*float64(time.Second)) // half of what the bare one can
-		lo, lb := paced(b, oursPaced, pacedTurn, every), paced(b, barePaced, pacedTurn, every)
+		// Half of what the bare one can, by its mean: what it can while nothing else runs, a busy machine does not give for long.
+		every := 2 * time.Duration(sum/float64(turns+1)/n*float64(time.Second))
+		var lo, lb []time.Duration
+		inTurns(turns/pacedEvery, func() { lo = paced(b, oursPaced, pacedTurn, every) }, func() { lb = paced(b, barePaced, pacedTurn, every) })
 		tails = append(tails, float64(percentile(lo, 99))/float64(percentile(lb, 99)))
 		lateOurs, lateBare = append(lateOurs, lo...), append(lateBare, lb...)
 	}
@@ -162,6 +168,15 @@ func compare(b *testing.B, of contest) {
 	b.ReportMetric(float64(percentile(lateOurs, 99).Microseconds()), "ours-p99-µs")
 	b.ReportMetric(float64(percentile(lateBare, 99).Microseconds()), "bare-p99-µs")
 	b.ReportMetric(median(tails), "p99-ours/bare")
+}
+
+// inTurns does both, and has each begin every other time.
+func inTurns(turn int, ours, bare func()) {
+	if turn%2 == 1 {
+		ours, bare = bare, ours
+	}
+	ours()
+	bare()
 }
 
 // pacedEvery is after how many turns those at a pace come, which take longer.
