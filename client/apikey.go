@@ -22,6 +22,7 @@ type APIKey struct {
 	Scopes         []string       `json:"scopes"`
 	AllowedIPs     []string       `json:"allowed_ips"`    // none is from everywhere
 	RateLimitRPM   int            `json:"rate_limit_rpm"` // requests a minute
+	RateLimits     []RateLimit    `json:"rate_limits"`    // beside that one
 	IsActive       bool           `json:"is_active"`
 	DisabledAt     *time.Time     `json:"disabled_at"` // nil while it is on
 	DisabledReason string         `json:"disabled_reason"`
@@ -78,6 +79,7 @@ type CreateAPIKey struct {
 	Scopes       []string       `json:"scopes,omitempty"`      // exact, or noun:*
 	AllowedIPs   []string       `json:"allowed_ips,omitempty"` // addresses and CIDRs; none is from everywhere
 	RateLimitRPM int            `json:"rate_limit_rpm,omitempty"`
+	RateLimits   []RateLimit    `json:"rate_limits,omitempty"` // beside that one
 	ExpiresAt    *time.Time     `json:"expires_at,omitempty"`
 	Metadata     map[string]any `json:"metadata,omitempty"`
 }
@@ -89,6 +91,7 @@ type UpdateAPIKey struct {
 	Scopes       Patch[[]string]       `json:"scopes,omitzero"`
 	AllowedIPs   Patch[[]string]       `json:"allowed_ips,omitzero"`
 	RateLimitRPM Patch[int]            `json:"rate_limit_rpm,omitzero"`
+	RateLimits   Patch[[]RateLimit]    `json:"rate_limits,omitzero"` // in place of all others
 	ExpiresAt    Patch[time.Time]      `json:"expires_at,omitzero"`
 	IsActive     Patch[bool]           `json:"is_active,omitzero"`
 	Metadata     Patch[map[string]any] `json:"metadata,omitzero"` // merged key by key
@@ -117,34 +120,36 @@ type APIKeyFilter struct {
 
 // VerifyKey asks whether a token may do something. What is left out is not asked.
 type VerifyKey struct {
-	Key         string   `json:"key"` // the token, as the end caller sent it
-	Product     string   `json:"product,omitempty"`
-	Project     string   `json:"project,omitempty"`
-	Environment string   `json:"environment,omitempty"`
-	Scopes      []string `json:"scopes,omitempty"` // all of them are needed
-	Write       bool     `json:"write,omitempty"`  // the request changes something, though no scope tells so
-	IP          string   `json:"ip,omitempty"`     // the end caller's
-	Cost        *int64   `json:"cost,omitempty"`   // nil is 1; 0 answers without spending or counting
+	Key         string          `json:"key"` // the token, as the end caller sent it
+	Product     string          `json:"product,omitempty"`
+	Project     string          `json:"project,omitempty"`
+	Environment string          `json:"environment,omitempty"`
+	Scopes      []string        `json:"scopes,omitempty"` // all of them are needed
+	Write       bool            `json:"write,omitempty"`  // the request changes something, though no scope tells so
+	IP          string          `json:"ip,omitempty"`     // the end caller's
+	Cost        *int64          `json:"cost,omitempty"`   // of each rate limit; nil is 1, 0 answers without spending or counting
+	Limits      []RateLimitCost `json:"limits,omitempty"` // of which it spends another cost, or that must be named
 }
 
 // KeyVerification answers a verification. With MALFORMED and NOT_FOUND only
 // Outcome is set.
 type KeyVerification struct {
-	Outcome     string          `json:"outcome"` // VALID lets the request pass
-	Valid       bool            `json:"valid"`
-	KeyID       string          `json:"key_id"`
-	KeyName     string          `json:"key_name"`
-	TenantID    string          `json:"tenant_id"`
-	TenantSlug  string          `json:"tenant_slug"`
-	ProjectID   string          `json:"project_id"`
-	Product     string          `json:"product"`
-	Environment string          `json:"environment"`
-	Scopes      []string        `json:"scopes"`
-	Metadata    map[string]any  `json:"metadata"`
-	ReadOnly    bool            `json:"read_only"` // the tenant is frozen
-	ExpiresAt   *time.Time      `json:"expires_at"`
-	Entitlement *KeyEntitlement `json:"entitlement"` // to Product
-	RateLimit   *KeyRateLimit   `json:"rate_limit"`  // nil when an earlier check denied
+	Outcome     string           `json:"outcome"` // VALID lets the request pass
+	Valid       bool             `json:"valid"`
+	KeyID       string           `json:"key_id"`
+	KeyName     string           `json:"key_name"`
+	TenantID    string           `json:"tenant_id"`
+	TenantSlug  string           `json:"tenant_slug"`
+	ProjectID   string           `json:"project_id"`
+	Product     string           `json:"product"`
+	Environment string           `json:"environment"`
+	Scopes      []string         `json:"scopes"`
+	Metadata    map[string]any   `json:"metadata"`
+	ReadOnly    bool             `json:"read_only"` // the tenant is frozen
+	ExpiresAt   *time.Time       `json:"expires_at"`
+	Entitlement *KeyEntitlement  `json:"entitlement"` // to Product
+	RateLimit   *KeyRateLimit    `json:"rate_limit"`  // the key's own; nil when an earlier check denied
+	RateLimits  []NamedRateLimit `json:"rate_limits"` // all of them, when that is not the only one
 }
 
 // VerifyResult is the answer to one question of a batch: one of the two.
@@ -157,14 +162,6 @@ type VerifyResult struct {
 type KeyEntitlement struct {
 	Config    map[string]any `json:"config"`
 	ExpiresAt *time.Time     `json:"expires_at"`
-}
-
-// KeyRateLimit is what a key's rate limit has left.
-type KeyRateLimit struct {
-	Limit      int64 `json:"limit"` // requests a minute
-	Remaining  int64 `json:"remaining"`
-	Reset      int64 `json:"reset"`       // seconds until all of it is back
-	RetryAfter int64 `json:"retry_after"` // seconds until this request would pass; 0 when it did
 }
 
 // APIKeys are the operations on tenants' keys.

@@ -26,6 +26,21 @@ type Scope struct {
 	Description string `json:"description,omitempty"`
 }
 
+// ProductRateLimit is a limit on how often, that a product declares for whoever
+// uses it.
+type ProductRateLimit struct {
+	RateLimit
+	Per string `json:"per"` // tenant or key: who has what it allows
+}
+
+// PlanRateLimit are a plan's numbers for a rate limit that the product declares.
+type PlanRateLimit struct {
+	Name   string `json:"name"`
+	Limit  int64  `json:"limit"`
+	Window int64  `json:"window"`
+	Burst  int64  `json:"burst,omitempty"`
+}
+
 // ProductManifest is what a product says about itself.
 type ProductManifest struct {
 	Name             string         `json:"name"`
@@ -35,6 +50,8 @@ type ProductManifest struct {
 	ConfigSchema     map[string]any `json:"config_schema,omitempty"`  // JSON Schema 2020-12; nil accepts any object
 	DefaultConfig    map[string]any `json:"default_config,omitempty"` // in force where a tenant's says nothing
 	Scopes           []Scope        `json:"scopes,omitempty"`
+
+	RateLimits []ProductRateLimit `json:"rate_limits,omitempty"`
 }
 
 // Product is a product of the platform.
@@ -46,7 +63,8 @@ type Product struct {
 
 // PlanProduct is what a plan gives of a product.
 type PlanProduct struct {
-	Config map[string]any `json:"config,omitempty"`
+	Config     map[string]any  `json:"config,omitempty"`
+	RateLimits []PlanRateLimit `json:"rate_limits,omitempty"` // other numbers for the product's
 }
 
 // PlanKeys is what a plan says about the API keys of its tenants.

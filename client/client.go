@@ -84,7 +84,8 @@ type Error struct {
 	Type      string       `json:"type"`
 	Instance  string       `json:"instance"`
 	Errors    []FieldError `json:"errors"`
-	RequestID string       `json:"request_id"` // for support
+	Violated  []string     `json:"violated-policies"` // with 429: the rate limits that are used up
+	RequestID string       `json:"request_id"`        // for support
 
 	// RetryAfter is how long the server asks to wait; 0 when it does not say.
 	RetryAfter time.Duration `json:"-"`

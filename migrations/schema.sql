@@ -382,6 +382,7 @@ CREATE TABLE public.api_keys (
     origin_id uuid,
     expiry_notice_at timestamp with time zone,
     imported_at timestamp with time zone,
+    rate_limits jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT api_keys_allowed_ips_check CHECK ((cardinality(allowed_ips) > 0)),
     CONSTRAINT api_keys_disabled_check CHECK (((disabled_at IS NULL) OR (NOT is_active))),
     CONSTRAINT api_keys_disabled_reason_check CHECK (((disabled_reason IS NULL) OR (disabled_at IS NOT NULL))),
@@ -392,6 +393,7 @@ CREATE TABLE public.api_keys (
     CONSTRAINT api_keys_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
     CONSTRAINT api_keys_prefix_check CHECK (((char_length(prefix) <= 40) AND ((prefix <> ''::text) OR (imported_at IS NOT NULL)))),
     CONSTRAINT api_keys_rate_limit_rpm_check CHECK ((rate_limit_rpm > 0)),
+    CONSTRAINT api_keys_rate_limits_check CHECK ((jsonb_typeof(rate_limits) = 'array'::text)),
     CONSTRAINT api_keys_revoked_check CHECK (((revoked_reason IS NULL) OR (revoked_at IS NOT NULL))),
     CONSTRAINT api_keys_rotated_check CHECK (((rotated_to IS NULL) OR (grace_ends_at IS NOT NULL))),
     CONSTRAINT api_keys_slow_hash_check CHECK ((("left"(hash, 1) <> '$'::text) OR ((imported_at IS NOT NULL) AND (char_length(prefix) >= 8)))),
@@ -442,6 +444,8 @@ COMMENT ON COLUMN public.api_keys.origin_id IS 'The first key of the chain of ro
 COMMENT ON COLUMN public.api_keys.expiry_notice_at IS 'When the next notice of its end is due: 30, 7 and 1 days before expires_at and then; NULL = none is to come. Bookkeeping, not part of the ETag.';
 
 COMMENT ON COLUMN public.api_keys.imported_at IS 'When it was imported; NULL = its token was made here.';
+
+COMMENT ON COLUMN public.api_keys.rate_limits IS 'Named limits beside rate_limit_rpm: [{"name": "renders", "limit": 100, "window": 60, "burst": 20, "named_only": true}]; window in seconds.';
 
 CREATE TABLE public.audit_log (
     id bigint NOT NULL,
@@ -706,12 +710,16 @@ CREATE TABLE public.plan_products (
     plan text NOT NULL,
     product text NOT NULL,
     config jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT plan_products_config_check CHECK ((jsonb_typeof(config) = 'object'::text))
+    rate_limits jsonb DEFAULT '[]'::jsonb NOT NULL,
+    CONSTRAINT plan_products_config_check CHECK ((jsonb_typeof(config) = 'object'::text)),
+    CONSTRAINT plan_products_rate_limits_check CHECK ((jsonb_typeof(rate_limits) = 'array'::text))
 );
 
 COMMENT ON TABLE public.plan_products IS 'Products a plan entitles to. A table, not JSON in plans, so that a product in use cannot be removed.';
 
 COMMENT ON COLUMN public.plan_products.config IS 'Configuration of the entitlement, laid over the product''s default_config.';
+
+COMMENT ON COLUMN public.plan_products.rate_limits IS 'Other numbers for limits that the product declares: [{"name": "renders", "limit": 1000, "window": 60}]. Read, never copied.';
 
 CREATE TABLE public.plans (
     name text NOT NULL,
@@ -754,9 +762,11 @@ CREATE TABLE public.products (
     scopes jsonb DEFAULT '[]'::jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    rate_limits jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT products_config_schema_check CHECK ((jsonb_typeof(config_schema) = 'object'::text)),
     CONSTRAINT products_default_config_check CHECK ((jsonb_typeof(default_config) = 'object'::text)),
     CONSTRAINT products_name_check CHECK ((name ~ '^[a-z][a-z0-9-]{1,62}$'::text)),
+    CONSTRAINT products_rate_limits_check CHECK ((jsonb_typeof(rate_limits) = 'array'::text)),
     CONSTRAINT products_scopes_check CHECK ((jsonb_typeof(scopes) = 'array'::text)),
     CONSTRAINT products_title_check CHECK (((char_length(title) >= 1) AND (char_length(title) <= 200)))
 );
@@ -770,6 +780,8 @@ COMMENT ON COLUMN public.products.config_schema IS 'JSON Schema (2020-12) that t
 COMMENT ON COLUMN public.products.default_config IS 'What is in force where the entitlement''s own config says nothing: read, never copied, so that a new default reaches every tenant.';
 
 COMMENT ON COLUMN public.products.scopes IS 'Scopes the product understands: [{"name": "renders:create", "access": "read" | "write", "description": "…"}]. A write scope is refused to a frozen tenant.';
+
+COMMENT ON COLUMN public.products.rate_limits IS 'Named limits of whoever uses the product: as in api_keys, with "per": "tenant" | "key", which says who has a bucket of his own.';
 
 CREATE TABLE public.schema_migrations (
     version bigint NOT NULL,
@@ -1106,6 +1118,36 @@ ALTER TABLE ONLY public.tenant_projects FORCE ROW LEVEL SECURITY;
 COMMENT ON TABLE public.tenant_projects IS 'Optional sub-tenancy. A tenant without explicit projects works as one implicit default project, which has no row.';
 
 COMMENT ON COLUMN public.tenant_projects.metadata IS 'The caller''s own JSON object; never interpreted.';
+
+CREATE TABLE public.tenant_rate_limits (
+    tenant_id uuid NOT NULL,
+    name text NOT NULL,
+    product text,
+    limit_value bigint NOT NULL,
+    window_secs integer NOT NULL,
+    burst bigint,
+    named_only boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tenant_rate_limits_burst_check CHECK (((burst >= 1) AND (burst <= limit_value))),
+    CONSTRAINT tenant_rate_limits_limit_value_check CHECK (((limit_value >= 1) AND (limit_value <= 1000000000))),
+    CONSTRAINT tenant_rate_limits_name_check CHECK ((name ~ '^[a-z][a-z0-9_-]{0,39}$'::text)),
+    CONSTRAINT tenant_rate_limits_window_secs_check CHECK (((window_secs >= 1) AND (window_secs <= 2678400)))
+);
+
+ALTER TABLE ONLY public.tenant_rate_limits FORCE ROW LEVEL SECURITY;
+
+COMMENT ON TABLE public.tenant_rate_limits IS 'Named limits on how often, shared by all keys of a tenant; how much in a day or month is tenant_limits. One takes the place of the limit of its name that a product declares.';
+
+COMMENT ON COLUMN public.tenant_rate_limits.product IS 'Counts only what is done with this product; NULL = everything.';
+
+COMMENT ON COLUMN public.tenant_rate_limits.limit_value IS 'Units in a window.';
+
+COMMENT ON COLUMN public.tenant_rate_limits.window_secs IS 'Seconds in which limit_value units come back.';
+
+COMMENT ON COLUMN public.tenant_rate_limits.burst IS 'How many units may come at once; NULL = limit_value.';
+
+COMMENT ON COLUMN public.tenant_rate_limits.named_only IS 'Spent from only by verifications that name it.';
 
 CREATE TABLE public.tenant_settings (
     tenant_id uuid NOT NULL,
@@ -1740,6 +1782,9 @@ COMMENT ON CONSTRAINT tenant_projects_tenant_id_id_key ON public.tenant_projects
 ALTER TABLE ONLY public.tenant_projects
     ADD CONSTRAINT tenant_projects_tenant_id_slug_key UNIQUE (tenant_id, slug);
 
+ALTER TABLE ONLY public.tenant_rate_limits
+    ADD CONSTRAINT tenant_rate_limits_pkey PRIMARY KEY (tenant_id, name);
+
 ALTER TABLE ONLY public.tenant_settings
     ADD CONSTRAINT tenant_settings_pkey PRIMARY KEY (tenant_id);
 
@@ -1873,6 +1918,8 @@ CREATE INDEX tenant_products_product_idx ON public.tenant_products USING btree (
 
 CREATE INDEX tenant_projects_tenant_idx ON public.tenant_projects USING btree (tenant_id);
 
+CREATE INDEX tenant_rate_limits_product_idx ON public.tenant_rate_limits USING btree (product) WHERE (product IS NOT NULL);
+
 CREATE INDEX tenant_usage_dedupe_received_idx ON public.tenant_usage_dedupe USING btree (received_on);
 
 CREATE INDEX tenant_usage_events_meter_idx ON ONLY public.tenant_usage_events USING btree (tenant_id, meter, occurred_at);
@@ -1927,7 +1974,7 @@ CREATE INDEX tenants_trial_ends_idx ON public.tenants USING btree (trial_ends_at
 
 CREATE TRIGGER access_tokens_touch_updated_at BEFORE UPDATE OF id, operator_id, service_account_id, name, prefix, last4, expires_at, revoked_at, revoked_reason, created_by, created_at, updated_at ON public.access_tokens FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
-CREATE TRIGGER api_keys_touch_updated_at BEFORE UPDATE OF id, tenant_id, project_id, product, name, description, environment, prefix, last4, scopes, allowed_ips, rate_limit_rpm, is_active, disabled_at, disabled_reason, expires_at, revoked_at, revoked_reason, rotated_from, rotated_to, grace_ends_at, metadata, created_by, created_at, updated_at ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+CREATE TRIGGER api_keys_touch_updated_at BEFORE UPDATE OF id, tenant_id, project_id, product, name, description, environment, prefix, last4, scopes, allowed_ips, rate_limit_rpm, rate_limits, is_active, disabled_at, disabled_reason, expires_at, revoked_at, revoked_reason, rotated_from, rotated_to, grace_ends_at, metadata, created_by, created_at, updated_at ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER event_types_touch_updated_at BEFORE UPDATE ON public.event_types FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
@@ -1958,6 +2005,8 @@ CREATE TRIGGER tenant_limits_touch_updated_at BEFORE UPDATE ON public.tenant_lim
 CREATE TRIGGER tenant_products_touch_updated_at BEFORE UPDATE ON public.tenant_products FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER tenant_projects_touch_updated_at BEFORE UPDATE ON public.tenant_projects FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER tenant_rate_limits_touch_updated_at BEFORE UPDATE ON public.tenant_rate_limits FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER tenant_settings_touch_updated_at BEFORE UPDATE ON public.tenant_settings FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
@@ -2048,6 +2097,12 @@ ALTER TABLE ONLY public.tenant_products
 ALTER TABLE ONLY public.tenant_projects
     ADD CONSTRAINT tenant_projects_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.tenant_rate_limits
+    ADD CONSTRAINT tenant_rate_limits_product_fkey FOREIGN KEY (product) REFERENCES public.products(name) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.tenant_rate_limits
+    ADD CONSTRAINT tenant_rate_limits_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.tenant_settings
     ADD CONSTRAINT tenant_settings_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE;
 
@@ -2102,6 +2157,8 @@ ALTER TABLE public.tenant_products ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_projects ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.tenant_rate_limits ENABLE ROW LEVEL SECURITY;
+
 CREATE POLICY tenant_scope ON public.api_keys USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
 
 CREATE POLICY tenant_scope ON public.audit_log USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
@@ -2131,6 +2188,8 @@ CREATE POLICY tenant_scope ON public.tenant_limits USING (((tenant_id = public.l
 CREATE POLICY tenant_scope ON public.tenant_products USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
 
 CREATE POLICY tenant_scope ON public.tenant_projects USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
+
+CREATE POLICY tenant_scope ON public.tenant_rate_limits USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
 
 CREATE POLICY tenant_scope ON public.tenant_settings USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
 
@@ -2251,6 +2310,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_limits TO landlord_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_products TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_projects TO landlord_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_rate_limits TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_settings TO landlord_app;
 

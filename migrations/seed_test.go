@@ -40,6 +40,7 @@ var seeds = []struct{ table, sql string }{
 	{"api_keys", `INSERT INTO api_keys (tenant_id, project_id, product, name, prefix, last4, hash, scopes, allowed_ips)
 		VALUES ('` + seedTenant + `', '20000000-0000-7000-8000-000000000001', 'studio', 'server', 'acme_live_ab', 'wxyz', 'h1', '{renders:create}', '{10.0.0.0/8,2001:db8::/32}')`},
 	{"tenant_key_policies", `INSERT INTO tenant_key_policies (tenant_id, allowed_ips, max_age_days) VALUES ('` + seedTenant + `', '{10.0.0.0/8}', 365)`},
+	{"tenant_rate_limits", `INSERT INTO tenant_rate_limits (tenant_id, name, product, limit_value, window_secs) VALUES ('` + seedTenant + `', 'renders', 'studio', 100, 60)`},
 	{"api_key_flushes", `INSERT INTO api_key_flushes (replica, number) VALUES ('` + seedTenant + `', 1)`},
 	{"audit_log", `INSERT INTO audit_log (tenant_id, project_id, actor_id, actor_type, action, crud, source_ip)
 		VALUES ('` + seedTenant + `', '20000000-0000-7000-8000-000000000001', 'ann', 'operator', 'api_key.created', 'c', '192.0.2.1'), (NULL, NULL, 'ann', 'operator', 'catalog.applied', 'u', NULL)`},

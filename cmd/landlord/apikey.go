@@ -51,6 +51,7 @@ func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {
 		{"scopes", k.Scopes},
 		{"addresses", ips},
 		{"requests/min", k.RateLimitRPM},
+		{"rate limits", rateTexts(k.RateLimits)},
 		{"expires", k.ExpiresAt},
 		{"revoked", k.RevokedAt},
 		{"reason", k.RevokedReason},
@@ -84,6 +85,7 @@ type keyCreateCmd struct {
 	Project     string            `help:"Confine it to a project." placeholder:"ID"`
 	IP          []string          `name:"ip" help:"Address or CIDR that it works from; repeatable. Without: from everywhere." placeholder:"CIDR"`
 	RPM         int               `name:"rpm" help:"Requests a minute. Without: what the tenant's plan says, else 600." placeholder:"N"`
+	Limit       []rateLimitFlag   `help:"Rate limit beside that one, NAME=LIMIT/WINDOW[,burst=N][,named-only], such as renders=100/60s; repeatable." sep:"none" placeholder:"LIMIT"`
 	TTL         *ttl              `help:"How long it lives, such as 90d or 12h. Without: until revoked, or as long as the tenant may let it." placeholder:"DURATION"`
 	Description string            `help:"More about it." placeholder:"TEXT"`
 	Metadata    map[string]string `help:"Yours; a verification returns it. Repeatable." placeholder:"KEY=VALUE"`
@@ -97,7 +99,7 @@ func (c *keyCreateCmd) Run(ctx context.Context, g *Globals) error {
 	}
 	in := client.CreateAPIKey{
 		Name: c.Name, Description: c.Description, Environment: c.Env, Product: c.Product, ProjectID: c.Project, Scopes: c.Scope,
-		AllowedIPs: c.IP, RateLimitRPM: c.RPM, Metadata: metadata(c.Metadata),
+		AllowedIPs: c.IP, RateLimitRPM: c.RPM, RateLimits: rateLimits(c.Limit), Metadata: metadata(c.Metadata),
 	}
 	if c.TTL != nil {
 		in.ExpiresAt = c.TTL.from(time.Now())
@@ -215,6 +217,8 @@ type keyUpdateCmd struct {
 	IP          []string          `name:"ip" help:"New addresses and CIDRs, in place of all others; repeatable." xor:"ips" placeholder:"CIDR"`
 	AnyIP       bool              `name:"any-ip" help:"Let it work from everywhere." xor:"ips"`
 	RPM         *int              `name:"rpm" help:"New number of requests a minute." placeholder:"N"`
+	Limit       []rateLimitFlag   `help:"New rate limits beside that one, in place of all others: NAME=LIMIT/WINDOW[,burst=N][,named-only]; repeatable." sep:"none" xor:"limits" placeholder:"LIMIT"`
+	NoLimits    bool              `help:"Take away all rate limits but the number of requests a minute." xor:"limits"`
 	TTL         *ttl              `help:"End it this long from now." xor:"expiry" placeholder:"DURATION"`
 	NoExpiry    bool              `help:"Let it live until revoked, or as long as the tenant may let it." xor:"expiry"`
 	Enable      bool              `help:"Let it work again." xor:"active"`
@@ -234,6 +238,9 @@ func (c *keyUpdateCmd) Run(ctx context.Context, g *Globals) error {
 	}
 	if c.IP != nil || c.AnyIP {
 		in.AllowedIPs = client.Set(append([]string{}, c.IP...))
+	}
+	if c.Limit != nil || c.NoLimits {
+		in.RateLimits = client.Set(rateLimits(c.Limit))
 	}
 	if c.TTL != nil {
 		in.ExpiresAt = client.Set(*c.TTL.from(time.Now()))
@@ -414,19 +421,24 @@ func (c *keyEnableCmd) Run(ctx context.Context, g *Globals) error {
 
 // askFlags are what is asked about a token.
 type askFlags struct {
-	Product string   `help:"Product that the tenant must be entitled to." placeholder:"NAME"`
-	Project string   `help:"Project that the key must reach." placeholder:"ID"`
-	Env     string   `help:"Environment that the key must be of: live or test." placeholder:"ENV"`
-	Scope   []string `help:"Scope that the key must hold; repeatable." short:"s" placeholder:"SCOPE"`
-	Write   bool     `help:"Ask for a request that changes something."`
-	IP      string   `name:"ip" help:"Address of the end caller." placeholder:"ADDR"`
-	Cost    *int64   `help:"What to spend of its rate limit; 0 neither spends nor counts." placeholder:"N"`
+	Product string      `help:"Product that the tenant must be entitled to." placeholder:"NAME"`
+	Project string      `help:"Project that the key must reach." placeholder:"ID"`
+	Env     string      `help:"Environment that the key must be of: live or test." placeholder:"ENV"`
+	Scope   []string    `help:"Scope that the key must hold; repeatable." short:"s" placeholder:"SCOPE"`
+	Write   bool        `help:"Ask for a request that changes something."`
+	IP      string      `name:"ip" help:"Address of the end caller." placeholder:"ADDR"`
+	Cost    *int64      `help:"What to spend of each rate limit; 0 neither spends nor counts." placeholder:"N"`
+	Limit   []limitCost `help:"What to spend of the rate limits of a name, NAME:COST, or NAME for 1; repeatable." sep:"none" placeholder:"NAME"`
 }
 
 func (f askFlags) about(token string) client.VerifyKey {
-	return client.VerifyKey{
+	q := client.VerifyKey{
 		Key: token, Product: f.Product, Project: f.Project, Environment: f.Env, Scopes: f.Scope, Write: f.Write, IP: f.IP, Cost: f.Cost,
 	}
+	for _, l := range f.Limit {
+		q.Limits = append(q.Limits, client.RateLimitCost(l))
+	}
+	return q
 }
 
 type keyVerifyAllCmd struct{ askFlags }
@@ -504,7 +516,12 @@ func (c *keyVerifyCmd) Run(ctx context.Context, g *Globals) error {
 		pairs = append(pairs, pair{"config", v.Entitlement.Config}, pair{"entitled until", v.Entitlement.ExpiresAt})
 	}
 	if r := v.RateLimit; r != nil {
-		pairs = append(pairs, pair{"rate limit", fmt.Sprintf("%d of %d left, full in %ds", r.Remaining, r.Limit, r.Reset)})
+		pairs = append(pairs, pair{"rate limit", leftText(r.Remaining, r.Limit, r.Reset, r.RetryAfter)})
+	}
+	for _, r := range v.RateLimits {
+		if r.Name != "key" { // said already
+			pairs = append(pairs, pair{r.Name, leftText(r.Remaining, r.Limit, r.Reset, r.RetryAfter)})
+		}
 	}
 	if err := g.show(v, pairs...); err != nil {
 		return err

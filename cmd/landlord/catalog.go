@@ -245,6 +245,14 @@ func scopeNames(scopes []client.Scope) []string {
 	return names
 }
 
+func productRates(limits []client.ProductRateLimit) []string {
+	var rates []string
+	for _, l := range limits {
+		rates = append(rates, rateText(l.RateLimit)+" per "+l.Per)
+	}
+	return rates
+}
+
 type productArg struct {
 	Product string `arg:"" help:"Name of the product."`
 }
@@ -263,7 +271,7 @@ func (c *productGetCmd) Run(ctx context.Context, g *Globals) error {
 	}
 	return g.show(p,
 		pair{"name", p.Name}, pair{"title", p.Title}, pair{"description", p.Description}, pair{"projects", p.SupportsProjects},
-		pair{"scopes", scopeNames(p.Scopes)}, pair{"default config", p.DefaultConfig}, pair{"config schema", p.ConfigSchema},
+		pair{"scopes", scopeNames(p.Scopes)}, pair{"rate limits", productRates(p.RateLimits)}, pair{"default config", p.DefaultConfig}, pair{"config schema", p.ConfigSchema},
 		pair{"updated", p.UpdatedAt},
 	)
 }
@@ -334,6 +342,10 @@ func (c *planGetCmd) Run(ctx context.Context, g *Globals) error {
 			config = "by default"
 		}
 		pairs = append(pairs, pair{"product " + name, config})
+		for _, l := range p.Products[name].RateLimits {
+			rate := rateText(client.RateLimit{Name: l.Name, Limit: l.Limit, Window: l.Window, Burst: l.Burst})
+			pairs = append(pairs, pair{"rate limit of " + name, rate})
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Limits)) {
 		limit := "unlimited"

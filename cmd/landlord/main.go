@@ -43,6 +43,7 @@ type cli struct {
 	Projects     projectsCmd     `cmd:"" help:"Projects that tenants divide themselves into." group:"registry"`
 	Entitlements entitlementsCmd `cmd:"" help:"Which tenant may use which product, with which configuration, until when." group:"registry"`
 	Keys         keysCmd         `cmd:"" help:"API keys of tenants: issue, rotate, revoke, verify." group:"registry"`
+	RateLimits   rateLimitsCmd   `cmd:"" help:"How often all keys of a tenant together may do something." group:"registry"`
 	Webhooks     webhooksCmd     `cmd:"" help:"Endpoints of tenants that are told what happened, and what was sent to them." group:"registry"`
 	Apply        applyCmd        `cmd:"" help:"Make files the catalogue: products, plans, meters, settings, event types." group:"registry"`
 	Catalog      catalogCmd      `cmd:"" help:"The catalogue in force." group:"registry"`

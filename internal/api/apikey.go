@@ -13,6 +13,7 @@ import (
 	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/patch"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 	"github.com/landlordhq/landlord/internal/secret"
 )
 
@@ -30,6 +31,7 @@ type APIKey struct {
 	Scopes         []string    `json:"scopes" example:"[\"renders:*\"]"`
 	AllowedIPs     []string    `json:"allowed_ips" doc:"Networks it works from; none: from everywhere."`
 	RateLimitRPM   int         `json:"rate_limit_rpm" doc:"Requests a minute, all of which may come at once."`
+	RateLimits     []RateLimit `json:"rate_limits" doc:"Beside that one."`
 	IsActive       bool        `json:"is_active" doc:"The switch that can be turned back on."`
 	DisabledAt     *time.Time  `json:"disabled_at,omitempty" doc:"Absent while it is on."`
 	DisabledReason string      `json:"disabled_reason,omitempty"`
@@ -74,16 +76,17 @@ type APIKeySelf struct {
 
 // CreateAPIKey describes a new key.
 type CreateAPIKey struct {
-	Name         string     `json:"name" minLength:"1" maxLength:"100" example:"Production server" doc:"Unique among the tenant's keys that are not revoked."`
-	Description  string     `json:"description,omitempty" maxLength:"1000"`
-	Environment  string     `json:"environment,omitempty" enum:"live,test" default:"live"`
-	Product      string     `json:"product,omitempty" maxLength:"100" doc:"Left out: every product that the tenant is entitled to."`
-	ProjectID    id.Project `json:"project_id,omitzero" doc:"Left out: every project of the tenant."`
-	Scopes       []string   `json:"scopes,omitempty" maxItems:"100" example:"[\"renders:*\"]" doc:"Exact, or noun:*. Those that begin with landlord: are permissions on this API, which you must hold yourself."`
-	AllowedIPs   []string   `json:"allowed_ips,omitempty" maxItems:"100" example:"[\"192.0.2.0/24\"]" doc:"Addresses and networks, IPv4 and IPv6. Left out: from everywhere."`
-	RateLimitRPM int        `json:"rate_limit_rpm,omitempty" minimum:"1" maximum:"1000000" doc:"Left out: what the tenant's plan says, else 600."`
-	ExpiresAt    *time.Time `json:"expires_at,omitempty" doc:"Left out: never, or as late as the tenant's plan and key policies allow."`
-	Metadata     Metadata   `json:"metadata,omitempty" doc:"At most 8 KiB as JSON."`
+	Name         string      `json:"name" minLength:"1" maxLength:"100" example:"Production server" doc:"Unique among the tenant's keys that are not revoked."`
+	Description  string      `json:"description,omitempty" maxLength:"1000"`
+	Environment  string      `json:"environment,omitempty" enum:"live,test" default:"live"`
+	Product      string      `json:"product,omitempty" maxLength:"100" doc:"Left out: every product that the tenant is entitled to."`
+	ProjectID    id.Project  `json:"project_id,omitzero" doc:"Left out: every project of the tenant."`
+	Scopes       []string    `json:"scopes,omitempty" maxItems:"100" example:"[\"renders:*\"]" doc:"Exact, or noun:*. Those that begin with landlord: are permissions on this API, which you must hold yourself."`
+	AllowedIPs   []string    `json:"allowed_ips,omitempty" maxItems:"100" example:"[\"192.0.2.0/24\"]" doc:"Addresses and networks, IPv4 and IPv6. Left out: from everywhere."`
+	RateLimitRPM int         `json:"rate_limit_rpm,omitempty" minimum:"1" maximum:"1000000" doc:"Left out: what the tenant's plan says, else 600."`
+	RateLimits   []RateLimit `json:"rate_limits,omitempty" maxItems:"10" doc:"Beside that one. Those of the tenant and the product hold as well."`
+	ExpiresAt    *time.Time  `json:"expires_at,omitempty" doc:"Left out: never, or as late as the tenant's plan and key policies allow."`
+	Metadata     Metadata    `json:"metadata,omitempty" doc:"At most 8 KiB as JSON."`
 }
 
 // UpdateAPIKey changes a key; absent fields stay.
@@ -93,6 +96,7 @@ type UpdateAPIKey struct {
 	Scopes       Opt[[]string]       `json:"scopes,omitzero" maxItems:"100"`
 	AllowedIPs   Opt[[]string]       `json:"allowed_ips,omitzero" maxItems:"100"`
 	RateLimitRPM Opt[int]            `json:"rate_limit_rpm,omitzero" doc:"null: what the tenant's plan says, else 600."`
+	RateLimits   Opt[[]RateLimit]    `json:"rate_limits,omitzero" maxItems:"10" doc:"In place of all others."`
 	ExpiresAt    Opt[time.Time]      `json:"expires_at,omitzero" doc:"null: never, or as late as the tenant's plan and key policies allow."`
 	IsActive     Required[bool]      `json:"is_active,omitzero"`
 	Metadata     Opt[map[string]any] `json:"metadata,omitzero" doc:"Merged key by key."`
@@ -106,14 +110,15 @@ type RotateAPIKey struct {
 
 // VerifyKey asks whether a token may do something. What is left out is not asked.
 type VerifyKey struct {
-	Key         string     `json:"key" maxLength:"255" example:"ll_live_1VqX…9aZx" doc:"The token, as the end caller sent it."`
-	Product     string     `json:"product,omitempty" maxLength:"100" doc:"The tenant must be entitled to it now."`
-	Project     id.Project `json:"project,omitzero" doc:"The key must reach it."`
-	Environment string     `json:"environment,omitempty" enum:"live,test"`
-	Scopes      []string   `json:"scopes,omitempty" maxItems:"50" doc:"All of them are needed; no wildcards."`
-	Write       bool       `json:"write,omitempty" doc:"The request changes something, though no scope tells so: a frozen tenant is denied."`
-	IP          netip.Addr `json:"ip,omitzero" doc:"The end caller's address. Keys with an allow-list refuse an unknown one."`
-	Cost        *int64     `json:"cost,omitempty" minimum:"0" maximum:"1000000" doc:"Of the key's rate limit; left out, 1. 0 answers without spending or counting."`
+	Key         string          `json:"key" maxLength:"255" example:"ll_live_1VqX…9aZx" doc:"The token, as the end caller sent it."`
+	Product     string          `json:"product,omitempty" maxLength:"100" doc:"The tenant must be entitled to it now."`
+	Project     id.Project      `json:"project,omitzero" doc:"The key must reach it."`
+	Environment string          `json:"environment,omitempty" enum:"live,test"`
+	Scopes      []string        `json:"scopes,omitempty" maxItems:"50" doc:"All of them are needed; no wildcards."`
+	Write       bool            `json:"write,omitempty" doc:"The request changes something, though no scope tells so: a frozen tenant is denied."`
+	IP          netip.Addr      `json:"ip,omitzero" doc:"The end caller's address. Keys with an allow-list refuse an unknown one."`
+	Cost        *int64          `json:"cost,omitempty" minimum:"0" maximum:"1000000" doc:"Of each rate limit; left out, 1. 0 answers without spending or counting."`
+	Limits      []RateLimitCost `json:"limits,omitempty" maxItems:"10" doc:"Rate limits of which this request spends another cost, or which only requests that name them spend from."`
 }
 
 // VerifyKeys asks many questions at once.
@@ -134,35 +139,28 @@ type KeyVerificationResult struct {
 
 // KeyVerification answers a verification.
 type KeyVerification struct {
-	Outcome     string          `json:"outcome" enum:"VALID,MALFORMED,NOT_FOUND,REVOKED,DISABLED,EXPIRED,TENANT_ARCHIVED,TENANT_SUSPENDED,TENANT_FROZEN,PROJECT_ARCHIVED,ENVIRONMENT_MISMATCH,IP_NOT_ALLOWED,NOT_ENTITLED,INSUFFICIENT_SCOPE,RATE_LIMITED,LIMIT_EXCEEDED" doc:"VALID lets the request pass. Don't tell strangers MALFORMED, NOT_FOUND, REVOKED, DISABLED and EXPIRED apart."`
-	Valid       bool            `json:"valid" doc:"Whether outcome is VALID."`
-	KeyID       id.APIKey       `json:"key_id,omitzero" doc:"Absent, like all that follows, with MALFORMED and NOT_FOUND."`
-	KeyName     string          `json:"key_name,omitempty"`
-	TenantID    id.Tenant       `json:"tenant_id,omitzero"`
-	TenantSlug  string          `json:"tenant_slug,omitempty"`
-	ProjectID   id.Project      `json:"project_id,omitzero" doc:"The one asked for, else the key's; absent: the tenant as a whole."`
-	Product     string          `json:"product,omitempty" doc:"The one asked for, else the key's."`
-	Environment string          `json:"environment,omitempty" enum:"live,test"`
-	Scopes      []string        `json:"scopes,omitempty" doc:"All that the key holds."`
-	Metadata    rawObject       `json:"metadata,omitempty" doc:"The key's."`
-	ReadOnly    bool            `json:"read_only,omitempty" doc:"The tenant is frozen: nothing may be changed."`
-	ExpiresAt   *time.Time      `json:"expires_at,omitempty" doc:"When the key, or its grace after rotation, ends."`
-	Entitlement *KeyEntitlement `json:"entitlement,omitempty" doc:"To product."`
-	RateLimit   *KeyRateLimit   `json:"rate_limit,omitempty" doc:"Absent when an earlier check denied."`
+	Outcome     string           `json:"outcome" enum:"VALID,MALFORMED,NOT_FOUND,REVOKED,DISABLED,EXPIRED,TENANT_ARCHIVED,TENANT_SUSPENDED,TENANT_FROZEN,PROJECT_ARCHIVED,ENVIRONMENT_MISMATCH,IP_NOT_ALLOWED,NOT_ENTITLED,INSUFFICIENT_SCOPE,RATE_LIMITED,LIMIT_EXCEEDED" doc:"VALID lets the request pass. Don't tell strangers MALFORMED, NOT_FOUND, REVOKED, DISABLED and EXPIRED apart."`
+	Valid       bool             `json:"valid" doc:"Whether outcome is VALID."`
+	KeyID       id.APIKey        `json:"key_id,omitzero" doc:"Absent, like all that follows, with MALFORMED and NOT_FOUND."`
+	KeyName     string           `json:"key_name,omitempty"`
+	TenantID    id.Tenant        `json:"tenant_id,omitzero"`
+	TenantSlug  string           `json:"tenant_slug,omitempty"`
+	ProjectID   id.Project       `json:"project_id,omitzero" doc:"The one asked for, else the key's; absent: the tenant as a whole."`
+	Product     string           `json:"product,omitempty" doc:"The one asked for, else the key's."`
+	Environment string           `json:"environment,omitempty" enum:"live,test"`
+	Scopes      []string         `json:"scopes,omitempty" doc:"All that the key holds."`
+	Metadata    rawObject        `json:"metadata,omitempty" doc:"The key's."`
+	ReadOnly    bool             `json:"read_only,omitempty" doc:"The tenant is frozen: nothing may be changed."`
+	ExpiresAt   *time.Time       `json:"expires_at,omitempty" doc:"When the key, or its grace after rotation, ends."`
+	Entitlement *KeyEntitlement  `json:"entitlement,omitempty" doc:"To product."`
+	RateLimit   *KeyRateLimit    `json:"rate_limit,omitempty" doc:"The key's own. Absent when an earlier check denied."`
+	RateLimits  []NamedRateLimit `json:"rate_limits,omitempty" doc:"All that the request came to, the key's own first. Absent when that is the only one, or an earlier check denied."`
 }
 
 // KeyEntitlement is the tenant's entitlement to the product of a verification.
 type KeyEntitlement struct {
 	Config    rawObject  `json:"config" doc:"In force: the product's default with the tenant's own over it."`
 	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"Absent: for good."`
-}
-
-// KeyRateLimit is what a key's rate limit has left after a verification.
-type KeyRateLimit struct {
-	Limit      int64 `json:"limit" doc:"Requests a minute."`
-	Remaining  int64 `json:"remaining"`
-	Reset      int64 `json:"reset" doc:"Seconds until all of it is back."`
-	RetryAfter int64 `json:"retry_after,omitempty" doc:"With RATE_LIMITED: seconds until this request would pass."`
 }
 
 // rawObject is a JSON object that is passed on as it is stored.
@@ -180,7 +178,8 @@ func (a *API) apiKeyOf(k apikey.Key) APIKey {
 	return APIKey{
 		ID: k.ID, TenantID: k.TenantID, ProjectID: k.ProjectID, Product: k.Product, Environment: string(k.Environment), Name: k.Name,
 		Description: k.Description, Prefix: k.Prefix, Last4: k.Last4, Scopes: k.Scopes, AllowedIPs: cidrs(k.AllowedIPs), RateLimitRPM: k.RateLimitRPM,
-		IsActive: k.IsActive, DisabledAt: utc(k.DisabledAt), DisabledReason: k.DisabledReason, State: string(a.s.APIKeys.StateOf(k)), ExpiresAt: utc(k.ExpiresAt), RevokedAt: utc(k.RevokedAt),
+		RateLimits: rateLimitsOf(k.RateLimits),
+		IsActive:   k.IsActive, DisabledAt: utc(k.DisabledAt), DisabledReason: k.DisabledReason, State: string(a.s.APIKeys.StateOf(k)), ExpiresAt: utc(k.ExpiresAt), RevokedAt: utc(k.RevokedAt),
 		RevokedReason: k.RevokedReason, RotatedFrom: k.RotatedFrom, RotatedTo: k.RotatedTo, GraceEndsAt: utc(k.GraceEndsAt), Generation: k.Generation,
 		LastUsedAt: utc(k.LastUsedAt), LastUsedIP: k.LastUsedIP, UsageCount: k.UsageCount, Metadata: k.Metadata,
 		ImportedAt: utc(k.ImportedAt), CreatedBy: k.CreatedBy,
@@ -283,7 +282,8 @@ func (a *API) createAPIKey(ctx context.Context, in *createAPIKeyInput) (*created
 	b := in.Body
 	return a.issuedAPIKey(a.s.APIKeys.Create(ctx, apikey.CreateParams{
 		TenantID: tenant, ProjectID: b.ProjectID, Product: b.Product, Environment: apikey.Environment(b.Environment), Name: b.Name,
-		Description: b.Description, Scopes: b.Scopes, AllowedIPs: ips, RateLimitRPM: b.RateLimitRPM, ExpiresAt: b.ExpiresAt, Metadata: b.Metadata,
+		Description: b.Description, Scopes: b.Scopes, AllowedIPs: ips, RateLimitRPM: b.RateLimitRPM,
+		RateLimits: limitRulesOf(b.RateLimits), ExpiresAt: b.ExpiresAt, Metadata: b.Metadata,
 	}))
 }
 
@@ -425,6 +425,11 @@ func (a *API) updateAPIKey(ctx context.Context, in *updateAPIKeyInput) (*one[API
 	} else if b.AllowedIPs.IsNull() {
 		p.AllowedIPs = patch.Null[[]netip.Prefix]()
 	}
+	if list, ok := b.RateLimits.Get(); ok {
+		p.RateLimits = patch.Set(limitRulesOf(list))
+	} else if b.RateLimits.IsNull() {
+		p.RateLimits = patch.Null[[]ratelimit.Rule]()
+	}
 	return a.oneAPIKey(a.s.APIKeys.Update(ctx, p))
 }
 
@@ -537,7 +542,7 @@ func (a *API) question(raw lenient[VerifyKey]) apikey.Question {
 func paramsOf(b VerifyKey) apikey.VerifyParams {
 	p := apikey.VerifyParams{
 		Token: b.Key, Product: b.Product, Project: b.Project, Environment: apikey.Environment(b.Environment), Scopes: b.Scopes,
-		Write: b.Write, IP: b.IP,
+		Write: b.Write, IP: b.IP, Limits: costsOf(b.Limits),
 	}
 	if b.Cost != nil {
 		p.Cost, p.Peek = *b.Cost, *b.Cost == 0
@@ -561,10 +566,13 @@ func verificationOf(v *apikey.Verification) KeyVerification {
 		}
 	}
 	if d := v.Limit; d.Limit.Rate > 0 {
-		out.RateLimit = &KeyRateLimit{Limit: d.Limit.Rate, Remaining: d.Remaining, Reset: int64((d.ResetAfter + time.Second - 1) / time.Second)}
+		out.RateLimit = &KeyRateLimit{Limit: d.Limit.Rate, Remaining: d.Remaining, Reset: wholeSeconds(d.ResetAfter)}
 		if !d.Allowed {
 			out.RateLimit.RetryAfter = d.RetryAfterSeconds()
 		}
+	}
+	if len(v.Limits) > 0 {
+		out.RateLimits = namedRateLimitsOf(v.Limits)
 	}
 	return out
 }

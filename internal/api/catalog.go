@@ -14,6 +14,20 @@ type Scope struct {
 	Description string `json:"description,omitempty" maxLength:"2000"`
 }
 
+// ProductRateLimit is a limit on how often, that a product declares for whoever uses it.
+type ProductRateLimit struct {
+	RateLimit
+	Per string `json:"per" enum:"tenant,key" doc:"Who has what it allows: all keys of a tenant together, or each key."`
+}
+
+// PlanRateLimit are a plan's numbers for a rate limit that the product declares.
+type PlanRateLimit struct {
+	Name   string `json:"name" minLength:"1" maxLength:"40" example:"renders"`
+	Limit  int64  `json:"limit" minimum:"1" maximum:"1000000000" example:"1000"`
+	Window int64  `json:"window" minimum:"1" maximum:"2678400" example:"60" doc:"Seconds."`
+	Burst  int64  `json:"burst,omitempty" minimum:"1" doc:"Left out, the limit."`
+}
+
 // ProductManifest is what a product says about itself.
 type ProductManifest struct {
 	Name             string         `json:"name" maxLength:"63" example:"render" doc:"a-z, 0-9 and -; begins with a letter."`
@@ -23,6 +37,8 @@ type ProductManifest struct {
 	ConfigSchema     map[string]any `json:"config_schema,omitempty" doc:"JSON Schema (2020-12) of a tenant's configuration; left out, any object will do. It refers to no other document."`
 	DefaultConfig    map[string]any `json:"default_config,omitempty" doc:"In force where a tenant's configuration says nothing. May leave out what the schema requires."`
 	Scopes           []Scope        `json:"scopes,omitempty" maxItems:"200"`
+
+	RateLimits []ProductRateLimit `json:"rate_limits,omitempty" maxItems:"10" doc:"Of whoever uses the product. A tenant's own limit of the name takes the place of one."`
 }
 
 // Product is a product of the platform.
@@ -34,7 +50,8 @@ type Product struct {
 
 // PlanProduct is what a plan gives of a product.
 type PlanProduct struct {
-	Config map[string]any `json:"config,omitempty" doc:"Laid over the product's default_config."`
+	Config     map[string]any  `json:"config,omitempty" doc:"Laid over the product's default_config."`
+	RateLimits []PlanRateLimit `json:"rate_limits,omitempty" maxItems:"10" doc:"Other numbers for limits that the product declares. They are read, not copied."`
 }
 
 // PlanKeys is what a plan says about the API keys of its tenants.
@@ -333,13 +350,16 @@ func manifestOf(p catalog.Product) ProductManifest {
 		Name: p.Name, Title: p.Title, Description: p.Description, SupportsProjects: p.SupportsProjects,
 		ConfigSchema: p.ConfigSchema, DefaultConfig: p.DefaultConfig,
 		Scopes: each(p.Scopes, func(s catalog.Scope) Scope { return Scope{s.Name, string(s.Access), s.Description} }),
+		RateLimits: each(p.RateLimits, func(l catalog.RateLimit) ProductRateLimit {
+			return ProductRateLimit{RateLimit{l.Name, l.Limit, l.Window, l.Burst, l.NamedOnly}, string(l.Per)}
+		}),
 	}
 }
 
 func planDefinitionOf(p catalog.Plan) PlanDefinition {
 	products := make(map[string]PlanProduct, len(p.Products))
 	for name, v := range p.Products {
-		products[name] = PlanProduct{v.Config}
+		products[name] = PlanProduct{v.Config, each(v.RateLimits, func(l catalog.PlanRateLimit) PlanRateLimit { return PlanRateLimit(l) })}
 	}
 	return PlanDefinition{
 		Name: p.Name, Title: p.Title, Description: p.Description, TrialDays: p.TrialDays,
@@ -371,12 +391,19 @@ func documentFrom(d CatalogDocument) catalog.Document {
 				Scopes: each(p.Scopes, func(s Scope) catalog.Scope {
 					return catalog.Scope{Name: s.Name, Access: catalog.Access(s.Access), Description: s.Description}
 				}),
+				RateLimits: each(p.RateLimits, func(l ProductRateLimit) catalog.RateLimit {
+					return catalog.RateLimit{
+						Name: l.Name, Limit: l.Limit, Window: l.Window, Burst: l.Burst, NamedOnly: l.NamedOnly, Per: catalog.Per(l.Per),
+					}
+				}),
 			}
 		}),
 		Plans: each(d.Plans, func(p PlanDefinition) catalog.Plan {
 			products := make(map[string]catalog.PlanProduct, len(p.Products))
 			for name, v := range p.Products {
-				products[name] = catalog.PlanProduct{Config: v.Config}
+				products[name] = catalog.PlanProduct{
+					Config: v.Config, RateLimits: each(v.RateLimits, func(l PlanRateLimit) catalog.PlanRateLimit { return catalog.PlanRateLimit(l) }),
+				}
 			}
 			return catalog.Plan{
 				Name: p.Name, Title: p.Title, Description: p.Description, TrialDays: p.TrialDays,

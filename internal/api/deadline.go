@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/landlordhq/landlord/internal/access"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 	"github.com/landlordhq/landlord/internal/telemetry"
 )
 
@@ -57,6 +58,8 @@ func (d *deadline) Value(key any) any {
 		return d.call.id
 	case access.OriginKey:
 		return &d.call.from
+	case ratelimit.ReportKey:
+		return &d.call.limits
 	case access.PrincipalKey:
 		if d.call.who.ID != "" {
 			return &d.call.who

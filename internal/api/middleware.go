@@ -20,6 +20,7 @@ import (
 	"github.com/landlordhq/landlord/internal/access"
 	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/idempotency"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 	"github.com/landlordhq/landlord/internal/telemetry"
 )
 
@@ -41,6 +42,7 @@ type call struct {
 	quiet   bool // answered from memory, as a matter of course
 	from    access.Origin
 	who     access.Principal // set once, by authenticate
+	limits  ratelimit.Report // of an API key's rate limits, likewise
 	err     error
 
 	header [1]string // the id, as the answer's header has it
@@ -75,6 +77,9 @@ func (a *API) answer(ctx context.Context, err error) *Problem {
 	if q.Status >= http.StatusInternalServerError && errors.Is(ctx.Err(), context.Canceled) {
 		// What went wrong is that nobody wants it any more.
 		q = *problem(statusGone, "client_closed_request", "The client closed the connection before the answer.")
+	}
+	if q.Status == http.StatusTooManyRequests {
+		q.Violated, _ = ratelimit.Violated(c.limits.Limits)
 	}
 	q.Instance, q.RequestID = c.path(), c.id
 	return &q
@@ -156,7 +161,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 		if o.Holder {
 			check = a.s.Holder
 		}
-		if err := a.authenticate(r, c, check); err != nil {
+		if err := a.admit(w, r, c, check); err != nil {
 			writeProblem(w, r, a.answer(r.Context(), err))
 			return
 		}
@@ -189,7 +194,7 @@ func (a *API) servePlain(w http.ResponseWriter, r *http.Request, c *call) bool {
 		return false
 	}
 	c.pattern = pattern
-	if err := a.authenticate(r, c, a.s.Authenticate); err != nil {
+	if err := a.admit(w, r, c, a.s.Authenticate); err != nil {
 		writeProblem(w, r.WithContext(&c.ctx), a.answer(&c.ctx, err))
 		return true
 	}
@@ -265,6 +270,17 @@ var requestIDHeader = http.CanonicalHeaderKey(telemetry.RequestIDHeader)
 var noSniff, noStore = []string{"nosniff"}, []string{"no-store"}
 
 var errNoCredential = fault.New(fault.Unauthenticated, "credential_required", "This needs a credential: send Authorization: Bearer with a token or key.")
+
+// admit authenticates, and tells who came with an API key what its rate limits
+// have left, also when that is nothing.
+func (a *API) admit(w http.ResponseWriter, r *http.Request, c *call, check func(ctx context.Context, bearer string) (access.Principal, error)) error {
+	err := a.authenticate(r, c, check)
+	if limits := c.limits.Limits; len(limits) > 0 {
+		w.Header().Set(ratelimit.PolicyHeader, ratelimit.Policy(limits...))
+		w.Header().Set(ratelimit.StateHeader, ratelimit.State(limits...))
+	}
+	return err
+}
 
 // authenticate finds out where a request is from, and whose it is.
 func (a *API) authenticate(r *http.Request, c *call, check func(ctx context.Context, bearer string) (access.Principal, error)) error {

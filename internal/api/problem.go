@@ -23,6 +23,7 @@ type Problem struct {
 	Instance  string         `json:"instance,omitempty" doc:"The path of the request." example:"/v1/tenants"`
 	Code      string         `json:"code" doc:"A stable code to switch on." example:"slug_taken"`
 	Errors    []ProblemField `json:"errors,omitempty" doc:"Complaints about single fields."`
+	Violated  []string       `json:"violated-policies,omitempty" doc:"With 429: the names, in RateLimit-Policy, of the limits that are used up." example:"[\"key\"]"`
 	RequestID string         `json:"request_id,omitempty" doc:"Give this to support: it is in the server's log."`
 
 	retryAfter time.Duration

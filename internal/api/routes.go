@@ -17,6 +17,7 @@ func (a *API) routes() {
 	a.apiKeyRoutes()
 	a.keyImportRoutes()
 	a.keyPolicyRoutes()
+	a.tenantRateLimitRoutes()
 	a.catalogRoutes()
 	a.entitlementRoutes()
 	a.projectRoutes()

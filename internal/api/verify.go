@@ -11,6 +11,7 @@ import (
 
 	"github.com/landlordhq/landlord/internal/apikey"
 	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 )
 
 // Product services verify a key with every request of theirs, so the plain form
@@ -206,8 +207,70 @@ func readPlain(p *apikey.VerifyParams, r *plainReader, name string) (bit uint, o
 		p.Cost, ok = r.number()
 		p.Peek = p.Cost == 0
 		return 128, ok
+	case "limits":
+		p.Limits, ok = r.limits()
+		return 256, ok
 	default:
 		return 0, false
+	}
+}
+
+// limits reads an array of names with costs; what it holds, the parameters' own
+// check bounds.
+func (r *plainReader) limits() ([]apikey.LimitCost, bool) {
+	if !r.next('[') {
+		return nil, false
+	}
+	if r.next(']') {
+		return nil, true
+	}
+	out := make([]apikey.LimitCost, 0, 4)
+	for {
+		l, ok := r.limit()
+		if !ok || len(out) == apikey.MaxVerifyLimits {
+			return nil, false
+		}
+		out = append(out, l)
+		if r.next(']') {
+			return out, true
+		}
+		if !r.next(',') {
+			return nil, false
+		}
+	}
+}
+
+func (r *plainReader) limit() (l apikey.LimitCost, ok bool) {
+	l.Cost = 1
+	if !r.next('{') {
+		return l, false
+	}
+	var seen uint
+	for {
+		field, ok := r.text()
+		if !ok || !r.next(':') {
+			return l, false
+		}
+		bit := uint(1)
+		switch field {
+		case "name":
+			l.Name, ok = r.text()
+		case "cost":
+			bit = 2
+			l.Cost, ok = r.number()
+		default:
+			return l, false
+		}
+		if !ok || seen&bit != 0 {
+			return l, false
+		}
+		seen |= bit
+		if r.next('}') {
+			return l, seen&1 != 0
+		}
+		if !r.next(',') {
+			return l, false
+		}
 	}
 }
 
@@ -253,17 +316,40 @@ func appendVerification(b []byte, v *apikey.Verification) []byte {
 	if d := &v.Limit; d.Limit.Rate > 0 {
 		b = append(b, `,"rate_limit":{"limit":`...)
 		b = strconv.AppendInt(b, d.Limit.Rate, 10)
-		b = append(b, `,"remaining":`...)
-		b = strconv.AppendInt(b, d.Remaining, 10)
-		b = append(b, `,"reset":`...)
-		b = strconv.AppendInt(b, int64((d.ResetAfter+time.Second-1)/time.Second), 10)
-		if !d.Allowed {
-			b = append(b, `,"retry_after":`...)
-			b = strconv.AppendInt(b, d.RetryAfterSeconds(), 10)
+		b = appendRest(b, d)
+	}
+	for i := range v.Limits {
+		if i == 0 {
+			b = append(b, `,"rate_limits":[`...)
+		} else {
+			b = append(b, ',')
 		}
-		b = append(b, '}')
+		d := &v.Limits[i].Decision
+		b = append(b, `{"name":`...)
+		b = appendString(b, v.Limits[i].Name)
+		b = append(b, `,"limit":`...)
+		b = strconv.AppendInt(b, d.Limit.Rate, 10)
+		b = append(b, `,"window":`...)
+		b = strconv.AppendInt(b, int64(d.Limit.Period/time.Second), 10)
+		b = appendRest(b, d)
+		if i == len(v.Limits)-1 {
+			b = append(b, ']')
+		}
 	}
 	return append(b, '}', '\n')
+}
+
+// appendRest appends what a rate limit has left, and the end of its object.
+func appendRest(b []byte, d *ratelimit.Decision) []byte {
+	b = append(b, `,"remaining":`...)
+	b = strconv.AppendInt(b, d.Remaining, 10)
+	b = append(b, `,"reset":`...)
+	b = strconv.AppendInt(b, wholeSeconds(d.ResetAfter), 10)
+	if !d.Allowed {
+		b = append(b, `,"retry_after":`...)
+		b = strconv.AppendInt(b, d.RetryAfterSeconds(), 10)
+	}
+	return append(b, '}')
 }
 
 func appendID[T interface {

@@ -19,6 +19,8 @@ var plainQuestions = []string{
 	` { "key" : "a" , "scopes" : [ "a:b" , "c" ] , "cost" : 0 } ` + "\r\n\t",
 	`{"key":"a","product":"render","project":"project_01jd3q8v6ze3nbq2m5xk7c9w4t","environment":"test","scopes":[],"write":true,"ip":"2001:db8::1","cost":1000000}`,
 	`{"write":false,"key":"","ip":"192.0.2.1"}`,
+	`{"key":"a","limits":[]}`,
+	`{"key":"a", "limits" : [ { "name" : "renders" } , {"cost":0,"name":"key"}, {"name":"heavy","cost":1000000} ] , "cost":2}`,
 }
 
 // What is read by hand is what encoding/json reads; what is not plain is left to it.
@@ -61,6 +63,10 @@ func TestParsePlain(t *testing.T) {
 		`{"key":"a","cost":1.5}`, `{"key":"a","cost":1e3}`, `{"key":"a","cost":1000001}`, `{"key":"a","cost":99999999}`, `{"key":"a","cost":}`, `{"key":"a","write":1}`,
 		`{"key":"a","ip":"here"}`, `{"key":"a","ip":""}`, `{"key":"a","project":"x"}`, `{"key":"a","project":""}`, "{\"key\":\"a\x00\"}",
 		`{"key":"` + strings.Repeat("a", 256) + `"}`, `{"key":"a","product":"` + strings.Repeat("a", 101) + `"}`,
+		`{"key":"a","limits":{}}`, `{"key":"a","limits":[{}]}`, `{"key":"a","limits":[{"cost":1}]}`, `{"key":"a","limits":["a"]}`, `{"key":"a","limits":[{"name":"a"},]}`,
+		`{"key":"a","limits":[{"name":"a","name":"b"}]}`, `{"key":"a","limits":[{"name":"a","more":1}]}`, `{"key":"a","limits":[{"name":"A"}]}`,
+		`{"key":"a","limits":[{"name":"a"},{"name":"a"}]}`, `{"key":"a","limits":[{"name":"a","cost":1000001}]}`, `{"key":"a","limits":[{"name":"a","cost":-1}]}`,
+		`{"key":"a","limits":[{"name":"a"}`, `{"key":"a","limits":null}`,
 		`{"key":"a","scopes":[` + strings.Repeat(`"a",`, 50) + `"a"]}`,
 	} {
 		if _, ok := parsePlain(q); ok {
@@ -99,6 +105,10 @@ func TestAppendVerification(t *testing.T) {
 	checkAnswer(t, &whole)
 	limited := whole
 	limited.Outcome, limited.Limit.Allowed, limited.Limit.RetryAfter = apikey.RateLimited, false, 1500*time.Millisecond
+	checkAnswer(t, &limited)
+	limited.Limits = []ratelimit.Named{{Name: "key", Decision: limited.Limit}, {Name: "renders", Decision: whole.Limit}}
+	checkAnswer(t, &limited)
+	limited.Limits[1].Decision = ratelimit.Decision{Limit: ratelimit.Limit{Rate: 5, Period: time.Hour, Burst: 2}, RetryAfter: ratelimit.Never, ResetAfter: time.Minute}
 	checkAnswer(t, &limited)
 	for _, o := range apikey.Outcomes() {
 		checkAnswer(t, &apikey.Verification{Outcome: o, Metadata: []byte(`{}`), Scopes: []string{}})

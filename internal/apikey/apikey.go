@@ -15,6 +15,7 @@ import (
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/page"
 	"github.com/landlordhq/landlord/internal/patch"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 )
 
 // Environment tells keys for real work from keys for trying things out.
@@ -63,37 +64,38 @@ const (
 
 // Key is an API key as stored: all but its token, of which only a digest is kept.
 type Key struct {
-	ID             id.APIKey      `db:"id"`
-	TenantID       id.Tenant      `db:"tenant_id"`
-	ProjectID      id.Project     `db:"project_id"` // zero: every project of the tenant
-	Product        string         `db:"product"`    // "": every product the tenant is entitled to
-	Environment    Environment    `db:"environment"`
-	Name           string         `db:"name"`
-	Description    string         `db:"description"`
-	Prefix         string         `db:"prefix"` // ll_live_ and the first 4 characters of the random part; of an imported key as far as it is known
-	Last4          string         `db:"last4"`  // likewise
-	Scopes         []string       `db:"scopes"`
-	AllowedIPs     []netip.Prefix `db:"allowed_ips"` // none: from everywhere
-	RateLimitRPM   int            `db:"rate_limit_rpm"`
-	IsActive       bool           `db:"is_active"`
-	DisabledAt     *time.Time     `db:"disabled_at"` // nil while it is on
-	DisabledReason string         `db:"disabled_reason"`
-	ExpiresAt      *time.Time     `db:"expires_at"`
-	RevokedAt      *time.Time     `db:"revoked_at"`
-	RevokedReason  string         `db:"revoked_reason"`
-	RotatedFrom    id.APIKey      `db:"rotated_from"`  // the key that this one replaced
-	RotatedTo      id.APIKey      `db:"rotated_to"`    // the key that replaced this one
-	GraceEndsAt    *time.Time     `db:"grace_ends_at"` // with RotatedTo: until when this one still works
-	Generation     int            `db:"generation"`    // 1, and one more with each rotation
-	OriginID       id.APIKey      `db:"origin_id"`     // the first generation; zero: this one
-	LastUsedAt     *time.Time     `db:"last_used_at"`  // at most a second behind
-	LastUsedIP     *netip.Addr    `db:"last_used_ip"`
-	UsageCount     int64          `db:"usage_count"` // verifications that answered VALID
-	Metadata       map[string]any `db:"metadata"`    // a verification returns it
-	ImportedAt     *time.Time     `db:"imported_at"` // nil: its token was made here
-	CreatedBy      string         `db:"created_by"`
-	CreatedAt      time.Time      `db:"created_at"`
-	UpdatedAt      time.Time      `db:"updated_at"`
+	ID             id.APIKey        `db:"id"`
+	TenantID       id.Tenant        `db:"tenant_id"`
+	ProjectID      id.Project       `db:"project_id"` // zero: every project of the tenant
+	Product        string           `db:"product"`    // "": every product the tenant is entitled to
+	Environment    Environment      `db:"environment"`
+	Name           string           `db:"name"`
+	Description    string           `db:"description"`
+	Prefix         string           `db:"prefix"` // ll_live_ and the first 4 characters of the random part; of an imported key as far as it is known
+	Last4          string           `db:"last4"`  // likewise
+	Scopes         []string         `db:"scopes"`
+	AllowedIPs     []netip.Prefix   `db:"allowed_ips"` // none: from everywhere
+	RateLimitRPM   int              `db:"rate_limit_rpm"`
+	RateLimits     []ratelimit.Rule `db:"rate_limits"` // beside that one
+	IsActive       bool             `db:"is_active"`
+	DisabledAt     *time.Time       `db:"disabled_at"` // nil while it is on
+	DisabledReason string           `db:"disabled_reason"`
+	ExpiresAt      *time.Time       `db:"expires_at"`
+	RevokedAt      *time.Time       `db:"revoked_at"`
+	RevokedReason  string           `db:"revoked_reason"`
+	RotatedFrom    id.APIKey        `db:"rotated_from"`  // the key that this one replaced
+	RotatedTo      id.APIKey        `db:"rotated_to"`    // the key that replaced this one
+	GraceEndsAt    *time.Time       `db:"grace_ends_at"` // with RotatedTo: until when this one still works
+	Generation     int              `db:"generation"`    // 1, and one more with each rotation
+	OriginID       id.APIKey        `db:"origin_id"`     // the first generation; zero: this one
+	LastUsedAt     *time.Time       `db:"last_used_at"`  // at most a second behind
+	LastUsedIP     *netip.Addr      `db:"last_used_ip"`
+	UsageCount     int64            `db:"usage_count"` // verifications that answered VALID
+	Metadata       map[string]any   `db:"metadata"`    // a verification returns it
+	ImportedAt     *time.Time       `db:"imported_at"` // nil: its token was made here
+	CreatedBy      string           `db:"created_by"`
+	CreatedAt      time.Time        `db:"created_at"`
+	UpdatedAt      time.Time        `db:"updated_at"`
 }
 
 // TenantKey is a key with the names of its tenant, as a list across tenants shows it.
@@ -140,7 +142,8 @@ type CreateParams struct {
 	Description  string
 	Scopes       []string
 	AllowedIPs   []netip.Prefix
-	RateLimitRPM int        // 0: what the tenant's plan says, else DefaultRPM
+	RateLimitRPM int // 0: what the tenant's plan says, else DefaultRPM
+	RateLimits   []ratelimit.Rule
 	ExpiresAt    *time.Time // nil: never, or as late as the tenant's plan and the policies allow
 	Metadata     map[string]any
 }
@@ -162,6 +165,7 @@ func (p *CreateParams) check(f *fault.Fields, now time.Time) {
 	if p.RateLimitRPM != 0 {
 		checkRPM(f, p.RateLimitRPM)
 	}
+	p.RateLimits = checkRateLimits(f, p.RateLimits)
 	checkExpiry(f, p.ExpiresAt, now)
 	p.Metadata = merge(nil, p.Metadata)
 	checkMetadata(f, p.Metadata)
@@ -175,7 +179,8 @@ type UpdateParams struct {
 	Description  patch.Field[string]
 	Scopes       patch.Field[[]string]
 	AllowedIPs   patch.Field[[]netip.Prefix]
-	RateLimitRPM patch.Field[int]       // null: as when a key is made that does not say
+	RateLimitRPM patch.Field[int] // null: as when a key is made that does not say
+	RateLimits   patch.Field[[]ratelimit.Rule]
 	ExpiresAt    patch.Field[time.Time] // null: likewise
 	IsActive     patch.Field[bool]
 	Metadata     patch.Field[map[string]any] // merged key by key; null: {}
@@ -204,6 +209,9 @@ func (p *UpdateParams) apply(k *Key, now time.Time, rules Rules) ([]string, erro
 			k.RateLimitRPM = rules.RateLimitRPM
 		}
 		checkRPM(&f, k.RateLimitRPM)
+	}
+	if p.RateLimits.Apply(&k.RateLimits) {
+		k.RateLimits = checkRateLimits(&f, k.RateLimits)
 	}
 	if p.ExpiresAt.ApplyPtr(&k.ExpiresAt) {
 		k.ExpiresAt = rules.end(&f, k.ExpiresAt, k.issued())
@@ -249,6 +257,7 @@ func changed(a, b Key) []string {
 	note(!slices.Equal(a.Scopes, b.Scopes), "scopes")
 	note(!slices.Equal(a.AllowedIPs, b.AllowedIPs), "allowed_ips")
 	note(a.RateLimitRPM != b.RateLimitRPM, "rate_limit_rpm")
+	note(!slices.Equal(a.RateLimits, b.RateLimits), "rate_limits")
 	note((a.ExpiresAt == nil) != (b.ExpiresAt == nil) || a.ExpiresAt != nil && !a.ExpiresAt.Equal(*b.ExpiresAt), "expires_at")
 	note(a.IsActive != b.IsActive, "is_active")
 	note(!reflect.DeepEqual(a.Metadata, b.Metadata), "metadata")
@@ -353,6 +362,14 @@ func checkNetworks(f *fault.Fields, list []netip.Prefix) []netip.Prefix {
 
 func checkRPM(f *fault.Fields, n int) {
 	f.Check(n >= 1 && n <= MaxRPM, "rate_limit_rpm", "out_of_range", "rate_limit_rpm is a whole number from 1 to %d.", MaxRPM)
+}
+
+// checkRateLimits sorts by name.
+func checkRateLimits(f *fault.Fields, list []ratelimit.Rule) []ratelimit.Rule {
+	ratelimit.CheckRules(f, "rate_limits", list)
+	out := append([]ratelimit.Rule{}, list...)
+	slices.SortFunc(out, func(a, b ratelimit.Rule) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 func checkExpiry(f *fault.Fields, at *time.Time, now time.Time) {

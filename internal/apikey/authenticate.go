@@ -2,10 +2,13 @@ package apikey
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	"github.com/landlordhq/landlord/internal/access"
 	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 )
 
 var errCredential = fault.New(fault.Unauthenticated, "credential_invalid", "The credential is not valid.")
@@ -15,7 +18,8 @@ var errCredential = fault.New(fault.Unauthenticated, "credential_invalid", "The 
 // landlord: scopes. Whatever is wrong with the key itself is one and the same
 // credential_invalid. It is the same cache, and counts as a use of the key.
 //
-// The caller's address comes from access.OriginOf.
+// The caller's address comes from access.OriginOf. What its rate limits have left
+// is told by ratelimit.Tell; no product's are among them.
 func (v *Verifier) Authenticate(ctx context.Context, token string) (access.Principal, error) {
 	var none access.Principal
 	e, _, err := v.lookup(ctx, token)
@@ -40,9 +44,17 @@ func (v *Verifier) Authenticate(ctx context.Context, token string) (access.Princ
 	if !e.from(from) {
 		return none, fault.New(fault.Forbidden, "ip_not_allowed", "The key does not work from this address.")
 	}
-	if d := v.spend(ctx, now, e, 1, false); !d.Allowed {
-		f := fault.New(fault.RateLimited, "rate_limited", "The key's rate limit is used up.")
-		f.RetryAfter = d.RetryAfter
+	var a Verification
+	ok, err := v.spend(ctx, now, e, nil, &VerifyParams{}, &a)
+	if err != nil {
+		return none, err
+	}
+	limits := a.RateLimits(nil)
+	ratelimit.Tell(ctx, limits)
+	if !ok {
+		names, after := ratelimit.Violated(limits)
+		f := fault.New(fault.RateLimited, "rate_limited", "Rate limits are used up: %s.", strings.Join(names, ", "))
+		f.RetryAfter = time.Duration(after) * time.Second
 		return none, f
 	}
 	v.usage.note(e, now, from)

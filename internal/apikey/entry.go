@@ -42,6 +42,7 @@ type settingsRow struct {
 	Scopes          []string       `db:"scopes"`
 	AllowedIPs      []netip.Prefix `db:"allowed_ips"`
 	RateLimitRPM    int            `db:"rate_limit_rpm"`
+	RateLimits      string         `db:"rate_limits"`
 	PolicyAllows    bool           `db:"policy_allows"` // keys of this environment
 }
 
@@ -52,10 +53,13 @@ type tenantRow struct {
 	Ancestors       []id.Tenant  `db:"ancestors"`
 	TenantStatus    string       `db:"tenant_status"`   // the effective one
 	PolicyNetworks  []string     `db:"policy_networks"` // a list for each policy that has one, with blanks between
-	Products        []string     `db:"products"`        // entitlements, in step with the next three
+	Products        []string     `db:"products"`        // entitlements, in step with the next five
 	ProductsUntil   []*time.Time `db:"products_until"`
 	ProductsConfig  []string     `db:"products_config"`  // the tenant's own
 	ProductsDefault []string     `db:"products_default"` // the product's
+	ProductsLimits  []string     `db:"products_limits"`  // rate limits, the product's
+	PlanLimits      []string     `db:"plan_limits"`      // the plan's numbers for them
+	TenantLimits    string       `db:"tenant_limits"`    // the tenant's own
 	ScopeProducts   []string     `db:"scope_products"`   // declared scopes, in step; only of a frozen tenant
 	ScopeNames      []string     `db:"scope_names"`
 	ScopeWrites     []bool       `db:"scope_writes"`
@@ -66,6 +70,7 @@ type entitled struct {
 	product string
 	until   int64 // Unix nanoseconds; 0: for good
 	config  json.RawMessage
+	limits  limits // of what is done with it
 }
 
 // declaredScope is what a product's manifest says of a scope.
@@ -108,6 +113,7 @@ type settings struct {
 	networks    networks
 	scopes      scopeSet
 	limit       ratelimit.Limit
+	own         limits     // beside that one
 	permissions access.Set // on landlord's own API; mostly none
 }
 
@@ -124,6 +130,7 @@ type tenantView struct {
 	policies     []networks // of the tenant and those above it: all must allow, beside the key's own
 	entitlements []entitled
 	declared     []declaredScope
+	shared       limits // of all keys together, with whatever product
 }
 
 // views are what entries have in common.
@@ -146,6 +153,7 @@ func newSettings(r *settingsRow) *settings {
 	s := &settings{
 		project: r.ProjectID, product: r.Product, environment: r.Environment, projectArchived: r.ProjectArchived,
 		barred: !r.PolicyAllows, networks: newNetworks(r.AllowedIPs), scopes: newScopeSet(r.Scopes), limit: ratelimit.PerMinute(int64(r.RateLimitRPM)),
+		own: ownLimits(r.RateLimits),
 	}
 	if held := permissions(r.Scopes); len(held) > 0 && r.Environment == Live && r.ProjectID.IsZero() {
 		s.permissions = access.NewSet(held...)
@@ -167,8 +175,13 @@ func newTenantView(r *tenantRow) *tenantView {
 	for _, list := range r.PolicyNetworks {
 		t.policies = append(t.policies, parseNetworks(list))
 	}
+	own := readLimits(r.TenantLimits)
+	t.shared = tenantLimits(own, "")
 	for i, p := range r.Products {
-		t.entitlements = append(t.entitlements, entitled{p, nanos(r.ProductsUntil[i]), inForce(r.ProductsDefault[i], r.ProductsConfig[i])})
+		t.entitlements = append(t.entitlements, entitled{
+			product: p, until: nanos(r.ProductsUntil[i]), config: inForce(r.ProductsDefault[i], r.ProductsConfig[i]),
+			limits: append(tenantLimits(own, p), productLimits(p, r.ProductsLimits[i], r.PlanLimits[i], own)...),
+		})
 	}
 	for i, s := range r.ScopeNames {
 		t.declared = append(t.declared, declaredScope{r.ScopeProducts[i], s, r.ScopeWrites[i]})
@@ -274,7 +287,7 @@ func (e *entry) letGo() {
 
 // bytes is about what the settings take.
 func (s *settings) bytes() int {
-	n := internedBytes + int(unsafe.Sizeof(*s)) + len(s.product) + s.networks.bytes() + 50*len(s.permissions)
+	n := internedBytes + int(unsafe.Sizeof(*s)) + len(s.product) + s.networks.bytes() + s.own.bytes() + 50*len(s.permissions)
 	for _, scope := range s.scopes.all {
 		n += 16 + len(scope)
 	}
@@ -283,12 +296,12 @@ func (s *settings) bytes() int {
 
 // bytes is about what the view takes.
 func (t *tenantView) bytes() int {
-	n := internedBytes + int(unsafe.Sizeof(*t)) + len(t.tenantSlug) + 16*len(t.ancestors)
+	n := internedBytes + int(unsafe.Sizeof(*t)) + len(t.tenantSlug) + 16*len(t.ancestors) + t.shared.bytes()
 	for _, p := range t.policies {
 		n += int(unsafe.Sizeof(p)) + p.bytes()
 	}
 	for _, p := range t.entitlements {
-		n += int(unsafe.Sizeof(p)) + len(p.product) + len(p.config)
+		n += int(unsafe.Sizeof(p)) + len(p.product) + len(p.config) + p.limits.bytes()
 	}
 	for _, d := range t.declared {
 		n += int(unsafe.Sizeof(d)) + len(d.product) + len(d.scope)

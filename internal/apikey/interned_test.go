@@ -20,12 +20,13 @@ func TestInterned_sharesEqualsOnly(t *testing.T) {
 	full := row{
 		settingsRow: settingsRow{
 			ProjectID: id.New[id.Project](), Product: "render", Environment: Live, Scopes: []string{"a:b"},
-			AllowedIPs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, RateLimitRPM: 1, PolicyAllows: true,
+			AllowedIPs: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, RateLimitRPM: 1, RateLimits: "[]", PolicyAllows: true,
 		},
 		tenantRow: tenantRow{
 			TenantID: id.New[id.Tenant](), TenantSlug: "acme", Ancestors: []id.Tenant{id.New[id.Tenant]()}, TenantStatus: "active",
 			PolicyNetworks: []string{"192.0.2.0/24"},
 			Products:       []string{"render"}, ProductsUntil: []*time.Time{&until}, ProductsConfig: []string{"{}"}, ProductsDefault: []string{"{}"},
+			ProductsLimits: []string{"[]"}, PlanLimits: []string{"[]"}, TenantLimits: "[]",
 		},
 	}
 	again := full

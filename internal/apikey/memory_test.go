@@ -80,6 +80,9 @@ func fill(t testing.TB, n int) perKey {
 			Ancestors: []id.Tenant{reseller}, ProductsUntil: make([]*time.Time, 2),
 			ProductsConfig:  []string{fmt.Sprintf(`{"seats": %d}`, i), `{}`},
 			ProductsDefault: []string{`{"seats": 1, "queue": {"size": 100, "priority": "low"}}`, `{"watermark": true}`},
+			ProductsLimits:  []string{`[{"name": "renders", "limit": 100, "window": 60, "per": "tenant"}]`, `[]`},
+			PlanLimits:      []string{`[{"name": "renders", "limit": 1000, "window": 60}]`, `[]`},
+			TenantLimits:    `[]`,
 		}
 	}
 	sums := make([]secret.Sum, n)
@@ -88,7 +91,7 @@ func fill(t testing.TB, n int) perKey {
 		r := row{
 			ID: id.New[id.APIKey](), IsActive: true, Metadata: json.RawMessage("{}"), Name: fmt.Sprintf("render farm no. %d", i),
 			settingsRow: settingsRow{
-				Environment: Live, Scopes: []string{"renders:create", "renders:read", "assets:*"}, RateLimitRPM: DefaultRPM,
+				Environment: Live, Scopes: []string{"renders:create", "renders:read", "assets:*"}, RateLimitRPM: DefaultRPM, RateLimits: "[]",
 			},
 			tenantRow: tenants[i%len(tenants)],
 		}
@@ -110,8 +113,9 @@ func fill(t testing.TB, n int) perKey {
 		if !ok {
 			t.Fatal("a key is not known")
 		}
-		if d := v.spend(t.Context(), now, e, 1, false); !d.Allowed {
-			t.Fatalf("%+v", d)
+		var a Verification
+		if ok, err := v.spend(t.Context(), now, e, nil, &VerifyParams{}, &a); !ok || err != nil {
+			t.Fatalf("%+v, %v", a.Limit, err)
 		}
 	}
 	spent := heap()

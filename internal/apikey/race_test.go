@@ -166,6 +166,14 @@ func TestRace_loadEndsAfterTheChange(t *testing.T) {
 			},
 			want: apikey.EnvironmentMismatch,
 		},
+		"rate limit put": {
+			change: func(w *world, _ apikey.Key) []changefeed.Change {
+				w.exec(`INSERT INTO tenant_rate_limits (tenant_id, name, limit_value, window_secs) VALUES ($1, 'everything', 1, 60)`, w.tenant)
+				return []changefeed.Change{{Kind: "rate_limit", TenantID: w.tenant, ID: w.tenant.UUID()}}
+			},
+			ask:  func(_ *world, p *apikey.VerifyParams) { p.Cost = 2 },
+			want: apikey.RateLimited,
+		},
 		"catalogue changed": {
 			change: func(w *world, _ apikey.Key) []changefeed.Change {
 				w.exec(`UPDATE tenant_products SET enabled = FALSE WHERE tenant_id = $1`, w.tenant)

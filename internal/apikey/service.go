@@ -41,10 +41,11 @@ type Service struct {
 }
 
 var constraints = pg.Constraints{
-	"api_keys_tenant_id_name_key": fault.Conflict("name_taken", "Another live key of this tenant has the name."),
-	"api_keys_tenant_id_fkey":     fault.NotFound("tenant"),
-	"api_keys_product_fkey":       fault.InvalidField("product", "product_not_found", "There is no such product."),
-	"api_keys_project_fkey":       fault.InvalidField("project_id", "project_not_found", "The tenant has no such project."),
+	"api_keys_tenant_id_name_key":     fault.Conflict("name_taken", "Another live key of this tenant has the name."),
+	"api_keys_tenant_id_fkey":         fault.NotFound("tenant"),
+	"api_keys_product_fkey":           fault.InvalidField("product", "product_not_found", "There is no such product."),
+	"tenant_rate_limits_product_fkey": fault.InvalidField("product", "product_not_found", "There is no such product."),
+	"api_keys_project_fkey":           fault.InvalidField("project_id", "project_not_found", "The tenant has no such project."),
 }
 
 // New returns a service. It fails on a brand that can't begin tokens.
@@ -80,7 +81,7 @@ func (s *Service) Create(ctx context.Context, p CreateParams) (Key, secret.Text,
 	k := Key{
 		ID: id.New[id.APIKey](), TenantID: p.TenantID, ProjectID: p.ProjectID, Product: p.Product, Environment: p.Environment,
 		Name: p.Name, Description: p.Description, Scopes: p.Scopes, AllowedIPs: p.AllowedIPs, RateLimitRPM: p.RateLimitRPM,
-		ExpiresAt: p.ExpiresAt, Generation: 1, Metadata: p.Metadata, CreatedBy: actor(ctx),
+		RateLimits: p.RateLimits, ExpiresAt: p.ExpiresAt, Generation: 1, Metadata: p.Metadata, CreatedBy: actor(ctx),
 	}
 	var token string
 	err := s.db.InTenant(ctx, p.TenantID, func(tx pg.Tx) (err error) {
@@ -417,7 +418,7 @@ func successor(old Key, by string, expires patch.Field[time.Time]) Key {
 	k := Key{
 		ID: id.New[id.APIKey](), TenantID: old.TenantID, ProjectID: old.ProjectID, Product: old.Product, Environment: old.Environment,
 		Name: old.Name, Description: old.Description, Scopes: old.Scopes, AllowedIPs: old.AllowedIPs,
-		RateLimitRPM: old.RateLimitRPM, ExpiresAt: old.ExpiresAt, RotatedFrom: old.ID, Generation: old.Generation + 1, OriginID: old.origin(),
+		RateLimitRPM: old.RateLimitRPM, RateLimits: old.RateLimits, ExpiresAt: old.ExpiresAt, RotatedFrom: old.ID, Generation: old.Generation + 1, OriginID: old.origin(),
 		Metadata: old.Metadata, CreatedBy: by,
 	}
 	expires.ApplyPtr(&k.ExpiresAt)
@@ -603,7 +604,7 @@ func differences(was, is Key, fields []string) map[string]any {
 	value := func(k Key) map[string]any {
 		return map[string]any{
 			"name": k.Name, "description": k.Description, "scopes": k.Scopes, "allowed_ips": k.AllowedIPs,
-			"rate_limit_rpm": k.RateLimitRPM, "expires_at": k.ExpiresAt, "is_active": k.IsActive, "metadata": k.Metadata,
+			"rate_limit_rpm": k.RateLimitRPM, "rate_limits": k.RateLimits, "expires_at": k.ExpiresAt, "is_active": k.IsActive, "metadata": k.Metadata,
 		}
 	}
 	from, to := value(was), value(is)

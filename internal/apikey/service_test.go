@@ -19,6 +19,7 @@ import (
 	"github.com/landlordhq/landlord/internal/patch"
 	"github.com/landlordhq/landlord/internal/pg"
 	"github.com/landlordhq/landlord/internal/pgtest"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 	"github.com/landlordhq/landlord/internal/secret"
 )
 
@@ -40,7 +41,8 @@ func TestCreate(t *testing.T) {
 		ID: k.ID, TenantID: w.tenant, ProjectID: w.project, Product: w.product, Environment: apikey.Test, Name: "Production server",
 		Description: "line\nline", Prefix: text[:12], Last4: text[len(text)-4:], Scopes: []string{"renders:*", "renders:read"},
 		AllowedIPs:   []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/48")},
-		RateLimitRPM: 600, IsActive: true, ExpiresAt: &ends, Generation: 1, Metadata: map[string]any{"team": "core"}, CreatedBy: "user:operator_1",
+		RateLimitRPM: 600, RateLimits: []ratelimit.Rule{}, IsActive: true, ExpiresAt: &ends, Generation: 1, Metadata: map[string]any{"team": "core"},
+		CreatedBy: "user:operator_1",
 		CreatedAt: k.CreatedAt, UpdatedAt: k.UpdatedAt,
 	}
 	if d := cmp.Diff(want, k, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {

@@ -12,28 +12,29 @@ import (
 
 	"github.com/landlordhq/landlord/internal/id"
 	"github.com/landlordhq/landlord/internal/pg"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 )
 
 const keyColumns = `
 	id, tenant_id, project_id, COALESCE(product, '') AS product, environment::text AS environment, name, description,
-	prefix, last4, scopes, allowed_ips, rate_limit_rpm, is_active, disabled_at, COALESCE(disabled_reason, '') AS disabled_reason,
+	prefix, last4, scopes, allowed_ips, rate_limit_rpm, rate_limits, is_active, disabled_at, COALESCE(disabled_reason, '') AS disabled_reason,
 	expires_at, revoked_at, COALESCE(revoked_reason, '') AS revoked_reason, rotated_from, rotated_to, grace_ends_at, generation, origin_id,
 	last_used_at, last_used_ip, usage_count, metadata, imported_at, COALESCE(created_by, '') AS created_by, created_at, updated_at`
 
 const insertKeySQL = `
 INSERT INTO api_keys (
 	id, tenant_id, project_id, product, environment, name, description, prefix, last4, hash, scopes, allowed_ips,
-	rate_limit_rpm, expires_at, rotated_from, generation, origin_id, metadata, created_by)
+	rate_limit_rpm, rate_limits, expires_at, rotated_from, generation, origin_id, metadata, created_by)
 VALUES (
 	@id, @tenant_id, @project_id, NULLIF(@product, ''), @environment::text::api_key_environment, @name, @description, @prefix,
-	@last4, @hash, @scopes, @allowed_ips, @rate_limit_rpm, @expires_at, @rotated_from, @generation, @origin_id, @metadata, NULLIF(@created_by, ''))
+	@last4, @hash, @scopes, @allowed_ips, @rate_limit_rpm, @rate_limits, @expires_at, @rotated_from, @generation, @origin_id, @metadata, NULLIF(@created_by, ''))
 RETURNING` + keyColumns
 
 func insertKey(ctx context.Context, tx pg.Tx, k *Key, hash string) (Key, error) {
 	return pg.One[Key](ctx, tx, insertKeySQL, pg.Named{
 		"id": k.ID, "tenant_id": k.TenantID, "project_id": k.ProjectID, "product": k.Product, "environment": string(k.Environment),
 		"name": k.Name, "description": k.Description, "prefix": k.Prefix, "last4": k.Last4, "hash": hash, "scopes": k.Scopes,
-		"allowed_ips": orNull(k.AllowedIPs), "rate_limit_rpm": k.RateLimitRPM, "expires_at": k.ExpiresAt,
+		"allowed_ips": orNull(k.AllowedIPs), "rate_limit_rpm": k.RateLimitRPM, "rate_limits": orEmpty(k.RateLimits), "expires_at": k.ExpiresAt,
 		"rotated_from": k.RotatedFrom, "generation": k.Generation, "origin_id": k.OriginID, "metadata": k.Metadata, "created_by": k.CreatedBy,
 	})
 }
@@ -202,6 +203,14 @@ func countSlowKeys(ctx context.Context, tx pg.Tx, begins []string) (map[string]i
 func orNull(list []netip.Prefix) []netip.Prefix {
 	if len(list) == 0 {
 		return nil
+	}
+	return list
+}
+
+// orEmpty stores no rate limits as the empty list.
+func orEmpty(list []ratelimit.Rule) []ratelimit.Rule {
+	if list == nil {
+		return []ratelimit.Rule{}
 	}
 	return list
 }
@@ -391,6 +400,7 @@ SET name = @name,
 	scopes = @scopes,
 	allowed_ips = @allowed_ips,
 	rate_limit_rpm = @rate_limit_rpm,
+	rate_limits = @rate_limits,
 	expires_at = @expires_at,
 	is_active = @is_active,
 	disabled_at = @disabled_at,
@@ -403,7 +413,8 @@ RETURNING` + keyColumns
 func updateKey(ctx context.Context, tx pg.Tx, k *Key) (Key, error) {
 	return pg.One[Key](ctx, tx, updateKeySQL, pg.Named{
 		"tenant_id": k.TenantID, "id": k.ID, "name": k.Name, "description": k.Description, "scopes": k.Scopes,
-		"allowed_ips": orNull(k.AllowedIPs), "rate_limit_rpm": k.RateLimitRPM, "expires_at": k.ExpiresAt, "is_active": k.IsActive,
+		"allowed_ips": orNull(k.AllowedIPs), "rate_limit_rpm": k.RateLimitRPM, "rate_limits": orEmpty(k.RateLimits),
+		"expires_at": k.ExpiresAt, "is_active": k.IsActive,
 		"disabled_at": k.DisabledAt, "disabled_reason": k.DisabledReason, "metadata": k.Metadata,
 	})
 }
@@ -540,6 +551,69 @@ func upsertPolicy(ctx context.Context, tx pg.Tx, p *Policy) error {
 	return err
 }
 
+const limitColumns = `
+	tenant_id, name, COALESCE(product, '') AS product, limit_value, window_secs, COALESCE(burst, 0) AS burst, named_only, created_at, updated_at`
+
+const selectLimitSQL = `
+SELECT` + limitColumns + `
+FROM tenant_rate_limits
+WHERE tenant_id = $1
+	AND name = $2`
+
+func selectLimit(ctx context.Context, tx pg.Tx, tenant id.Tenant, name string) (TenantLimit, error) {
+	return pg.One[TenantLimit](ctx, tx, selectLimitSQL, tenant, name)
+}
+
+const listLimitsSQL = `
+SELECT` + limitColumns + `
+FROM tenant_rate_limits
+WHERE tenant_id = $1
+	AND name > $2
+ORDER BY name
+LIMIT $3`
+
+func listLimits(ctx context.Context, tx pg.Tx, tenant id.Tenant, after string, most int) ([]TenantLimit, error) {
+	return pg.Collect[TenantLimit](ctx, tx, listLimitsSQL, tenant, after, most)
+}
+
+const countLimitsSQL = `
+SELECT count(*)
+FROM tenant_rate_limits
+WHERE tenant_id = $1`
+
+func countLimits(ctx context.Context, tx pg.Tx, tenant id.Tenant) (n int, err error) {
+	err = tx.QueryRow(ctx, countLimitsSQL, tenant).Scan(&n)
+	return n, err
+}
+
+const upsertLimitSQL = `
+INSERT INTO tenant_rate_limits (tenant_id, name, product, limit_value, window_secs, burst, named_only)
+VALUES (@tenant_id, @name, NULLIF(@product, ''), @limit, @window, NULLIF(@burst, 0), @named_only)
+ON CONFLICT (tenant_id, name) DO UPDATE
+SET product = EXCLUDED.product,
+	limit_value = EXCLUDED.limit_value,
+	window_secs = EXCLUDED.window_secs,
+	burst = EXCLUDED.burst,
+	named_only = EXCLUDED.named_only
+RETURNING` + limitColumns
+
+func upsertLimit(ctx context.Context, tx pg.Tx, p PutLimitParams) (TenantLimit, error) {
+	return pg.One[TenantLimit](ctx, tx, upsertLimitSQL, pg.Named{
+		"tenant_id": p.TenantID, "name": p.Rule.Name, "product": p.Product, "limit": p.Rule.Limit, "window": p.Rule.Window,
+		"burst": p.Rule.Burst, "named_only": p.Rule.NamedOnly,
+	})
+}
+
+const deleteLimitSQL = `
+DELETE FROM tenant_rate_limits
+WHERE tenant_id = $1
+	AND name = $2`
+
+func deleteLimit(ctx context.Context, tx pg.Tx, tenant id.Tenant, name string) error {
+	_, err := tx.Exec(ctx, deleteLimitSQL, tenant, name)
+	return err
+}
+
 const selectScopesSQL = `
 SELECT scopes
 FROM products
@@ -580,11 +654,11 @@ func selectProjectArchived(ctx context.Context, tx pg.Tx, tenant id.Tenant, proj
 // matter only to tell reading from writing, which only a frozen tenant asks.
 const selectVerificationsSQL = `
 SELECT k.id, k.tenant_id, k.project_id, COALESCE(k.product, '') AS product, k.environment::text AS environment, k.scopes,
-	k.allowed_ips, k.rate_limit_rpm, k.is_active, k.revoked_at IS NOT NULL AS revoked, k.expires_at, k.grace_ends_at,
+	k.allowed_ips, k.rate_limit_rpm, k.rate_limits::text AS rate_limits, k.is_active, k.revoked_at IS NOT NULL AS revoked, k.expires_at, k.grace_ends_at,
 	k.metadata, k.name, k.hash, t.slug AS tenant_slug, t.ancestors, s.status::text AS tenant_status,
 	COALESCE(p.status = 'archived', FALSE) AS project_archived,
 	y.policy_networks, y.policy_allows,
-	e.products, e.products_until, e.products_config, e.products_default,
+	e.products, e.products_until, e.products_config, e.products_default, e.products_limits, e.plan_limits, l.tenant_limits,
 	d.scope_products, d.scope_names, d.scope_writes
 FROM api_keys k
 JOIN tenants t ON t.id = k.tenant_id
@@ -604,12 +678,21 @@ CROSS JOIN LATERAL (
 	SELECT array_agg(x.product ORDER BY x.product) AS products,
 		array_agg(x.expires_at ORDER BY x.product) AS products_until,
 		array_agg(x.config::text ORDER BY x.product) AS products_config,
-		array_agg(r.default_config::text ORDER BY x.product) AS products_default
+		array_agg(r.default_config::text ORDER BY x.product) AS products_default,
+		array_agg(r.rate_limits::text ORDER BY x.product) AS products_limits,
+		array_agg(COALESCE(o.rate_limits::text, '[]') ORDER BY x.product) AS plan_limits
 	FROM tenant_products x
 	JOIN products r ON r.name = x.product
+	LEFT JOIN plan_products o ON o.plan = t.plan AND o.product = x.product
 	WHERE x.tenant_id = k.tenant_id
 		AND x.enabled
 ) e
+CROSS JOIN LATERAL (
+	SELECT COALESCE(jsonb_agg(jsonb_build_object('name', l.name, 'product', COALESCE(l.product, ''), 'limit', l.limit_value,
+			'window', l.window_secs, 'burst', COALESCE(l.burst, 0), 'named_only', l.named_only) ORDER BY l.name), '[]')::text AS tenant_limits
+	FROM tenant_rate_limits l
+	WHERE l.tenant_id = k.tenant_id
+) l
 CROSS JOIN LATERAL (
 	SELECT array_agg(r.name ORDER BY r.name, c.n) AS scope_products,
 		array_agg(c.scope ->> 'name' ORDER BY r.name, c.n) AS scope_names,

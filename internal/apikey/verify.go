@@ -3,9 +3,11 @@ package apikey
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +35,10 @@ type VerifyParams struct {
 	Write bool
 	// IP is the end caller's; an allow-list, the key's or a policy's, refuses an unknown one.
 	IP   netip.Addr
-	Cost int64 // of the key's rate limit; 0 is 1
+	Cost int64 // of each rate limit; 0 is 1
+	// Limits say another cost of the limits of a name, and ask for those that are
+	// spent from only by name.
+	Limits []LimitCost
 	// Peek answers as if, and neither spends nor counts anything.
 	Peek bool
 	// Confine answers NOT_FOUND for keys that are neither this tenant's nor of
@@ -47,12 +52,16 @@ type VerifyParams struct {
 const (
 	MaxVerifyScopes = 50
 	MaxVerifyCost   = MaxRPM
+	MaxVerifyLimits = 10
 )
 
 // Validate checks what a face can't: forms of scopes and values.
 func (p *VerifyParams) Validate() error {
-	if (p.Environment == "" || p.Environment.Valid()) && p.Cost >= 0 && p.Cost <= MaxVerifyCost && len(p.Scopes) <= MaxVerifyScopes {
+	if (p.Environment == "" || p.Environment.Valid()) && p.Cost >= 0 && p.Cost <= MaxVerifyCost && len(p.Scopes) <= MaxVerifyScopes && len(p.Limits) <= MaxVerifyLimits {
 		ok := true
+		for i, l := range p.Limits {
+			ok = ok && ratelimit.ValidRuleName(l.Name) && l.Cost >= 0 && l.Cost <= MaxVerifyCost && !p.namedBefore(i)
+		}
 		for _, s := range p.Scopes {
 			ok = ok && ValidScope(s)
 		}
@@ -67,7 +76,18 @@ func (p *VerifyParams) Validate() error {
 	for _, s := range p.Scopes {
 		f.Check(ValidScope(s), "scopes", "scope_malformed", "%.100q is not a scope to ask for: no wildcards here.", s)
 	}
+	f.Check(len(p.Limits) <= MaxVerifyLimits, "limits", "too_many", "A verification names at most %d rate limits.", MaxVerifyLimits)
+	for i, l := range p.Limits {
+		at := fmt.Sprintf("limits[%d].", i)
+		f.Check(ratelimit.ValidRuleName(l.Name), at+"name", "name_malformed", "%.60q is no name of a rate limit.", l.Name)
+		f.Check(l.Cost >= 0 && l.Cost <= MaxVerifyCost, at+"cost", "out_of_range", "cost is a whole number from 0 to %d.", MaxVerifyCost)
+		f.Check(!p.namedBefore(i), at+"name", "duplicate", "The rate limit %.60q is named twice.", l.Name)
+	}
 	return f.Err()
+}
+
+func (p *VerifyParams) namedBefore(i int) bool {
+	return slices.ContainsFunc(p.Limits[:i], func(l LimitCost) bool { return l.Name == p.Limits[i].Name })
 }
 
 // Verification is the answer. From MALFORMED and NOT_FOUND on nothing else is
@@ -94,6 +114,9 @@ type Verification struct {
 	// Limit is the key's rate limit after this verification; its Rate is zero
 	// when an earlier check denied.
 	Limit ratelimit.Decision
+	// Limits are all the rate limits that the verification came to, that one among
+	// them; nil when there is no other.
+	Limits []ratelimit.Named
 }
 
 // UsageLimit reports whether a tenant may use as much more of a product. It is
@@ -329,8 +352,9 @@ func (v *Verifier) judge(ctx context.Context, e *entry, p *VerifyParams, now tim
 	if !e.from(p.IP) {
 		return IPNotAllowed, nil
 	}
+	var have *entitled
 	if a.Product != "" {
-		have := e.entitlement(a.Product, at)
+		have = e.entitlement(a.Product, at)
 		if have == nil || e.product != "" && e.product != a.Product {
 			return NotEntitled, nil
 		}
@@ -342,13 +366,15 @@ func (v *Verifier) judge(ctx context.Context, e *entry, p *VerifyParams, now tim
 	if foreign || !e.scopes.hasAll(p.Scopes) {
 		return InsufficientScope, nil
 	}
-	cost := max(p.Cost, 1)
-	if a.Limit = v.spend(ctx, now, e, cost, p.Peek); !a.Limit.Allowed {
+	switch ok, err := v.spend(ctx, now, e, have, p, a); {
+	case err != nil:
+		return "", err
+	case !ok:
 		return RateLimited, nil
 	}
 	if v.limit != nil && !p.Peek {
 		told := *a // a copy, or every answer would go to the heap for what a stranger might keep
-		switch ok, err := v.limit(ctx, &told, cost); {
+		switch ok, err := v.limit(ctx, &told, max(p.Cost, 1)); {
 		case err != nil:
 			return "", err
 		case !ok:
@@ -415,7 +441,7 @@ func (v *Verifier) Apply(changes []changefeed.Change) {
 				thing = id.APIKey(c.TenantID)
 			}
 			v.gens.change(thing.IsZero(), thing)
-		case "entitlement", "key_policy":
+		case "entitlement", "key_policy", "rate_limit":
 			v.gens.change(c.TenantID.IsZero(), c.TenantID)
 		case "catalog":
 			v.Forget()

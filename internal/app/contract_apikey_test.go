@@ -34,7 +34,7 @@ func apiKeyContracts() map[string]contract {
 			good: func(_ *testing.T, w *world) apptest.Request {
 				return apptest.Request{Method: "POST", Path: "/v1/tenants/" + w.Tenant + "/api-keys", Body: map[string]any{
 					"name": w.unique("key"), "environment": "test", "scopes": []string{"renders:*"}, "allowed_ips": []string{"192.0.2.7", "2001:db8::/32"},
-					"rate_limit_rpm": 60, "expires_at": "2999-01-01T00:00:00Z", "metadata": map[string]any{"team": "core"},
+					"rate_limit_rpm": 60, "rate_limits": []map[string]any{{"name": "renders", "limit": 100, "window": 60, "burst": 10, "named_only": true}}, "expires_at": "2999-01-01T00:00:00Z", "metadata": map[string]any{"team": "core"},
 				}}
 			},
 			status: 201, writes: true, foreign: 404,
@@ -48,6 +48,13 @@ func apiKeyContracts() map[string]contract {
 				{"a test key that manages", set("scopes", []string{"landlord:apikeys:read"}), 422, "scope_not_allowed"},
 				{"a malformed network", set("allowed_ips", []string{"192.0.2.0/24", "192.0.2.0/33"}), 422, "network_malformed"},
 				{"no requests", set("rate_limit_rpm", 0), 422, "out_of_range"},
+				{"a limit without a name", set("rate_limits", []map[string]any{{"limit": 1, "window": 1}}), 422, "required"},
+				{"a limit's name", set("rate_limits", []map[string]any{{"name": "A b", "limit": 1, "window": 1}}), 422, "name_malformed"},
+				{"the reserved name", set("rate_limits", []map[string]any{{"name": "key", "limit": 1, "window": 1}}), 422, "name_reserved"},
+				{"a limit twice", set("rate_limits", []map[string]any{{"name": "a", "limit": 1, "window": 1}, {"name": "a", "limit": 2, "window": 1}}), 422, "duplicate"},
+				{"a limit too fast", set("rate_limits", []map[string]any{{"name": "a", "limit": 1_000_001, "window": 1}}), 422, "out_of_range"},
+				{"a burst above the limit", set("rate_limits", []map[string]any{{"name": "a", "limit": 1, "window": 1, "burst": 2}}), 422, "out_of_range"},
+				{"a limit of a year", set("rate_limits", []map[string]any{{"name": "a", "limit": 1, "window": 31536000}}), 422, "out_of_range"},
 				{"an end in the past", set("expires_at", "2020-01-01T00:00:00Z"), 422, "in_the_past"},
 				{"no time", set("expires_at", "tomorrow"), 422, "wrong_format"},
 				{"an unknown product", set("product", "nothing"), 422, "product_not_found"},
@@ -97,7 +104,8 @@ func apiKeyContracts() map[string]contract {
 		"update-api-key": {
 			good: request("PATCH", "", map[string]any{
 				"description": "changed", "scopes": []string{"renders:read"}, "allowed_ips": []string{"192.0.2.0/24"}, "rate_limit_rpm": nil,
-				"expires_at": nil, "is_active": false, "metadata": map[string]any{"a": "b"},
+				"rate_limits": []map[string]any{{"name": "renders", "limit": 100, "window": 60}},
+				"expires_at":  nil, "is_active": false, "metadata": map[string]any{"a": "b"},
 			}),
 			status: 200, writes: true, foreign: 404,
 			bad: append([]bad{
@@ -105,6 +113,7 @@ func apiKeyContracts() map[string]contract {
 				{"a blank name", set("name", " "), 422, "required"},
 				{"a malformed scope", set("scopes", []string{"*"}), 422, "scope_malformed"},
 				{"a malformed network", set("allowed_ips", []string{"here"}), 422, "network_malformed"},
+				{"a limit's name", set("rate_limits", []map[string]any{{"name": "A b", "limit": 1, "window": 1}}), 422, "name_malformed"},
 				{"neither on nor off", set("is_active", nil), 422, "required"},
 				{"an old version", func(r *apptest.Request) { withHeader(r, "If-Match", `"1"`) }, 412, "stale_version"},
 				{"a malformed version", func(r *apptest.Request) { withHeader(r, "If-Match", "1") }, 400, "if_match_malformed"},
@@ -212,6 +221,7 @@ func apiKeyContracts() map[string]contract {
 				_, token := w.newKey(t)
 				return apptest.Request{Method: "POST", Path: "/v1/keys/verify", Body: map[string]any{
 					"key": token, "environment": "live", "scopes": []string{"renders:create"}, "ip": "192.0.2.1", "cost": 2,
+					"limits": []map[string]any{{"name": "key", "cost": 3}},
 				}}
 			},
 			status: 200, foreign: 403, foreignWhy: "a tenant's credential can't hold apikeys:verify",
@@ -222,6 +232,10 @@ func apiKeyContracts() map[string]contract {
 				{"no address", set("ip", "here"), 422, "wrong_format"},
 				{"no project", set("project", "x"), 422, "id_malformed"},
 				{"a negative cost", set("cost", -1), 422, "out_of_range"},
+				{"an unknown limit", set("limits", []map[string]any{{"name": "renders"}}), 422, "rate_limit_not_found"},
+				{"a limit's name", set("limits", []map[string]any{{"name": "Renders!"}}), 422, "name_malformed"},
+				{"a limit twice", set("limits", []map[string]any{{"name": "key"}, {"name": "key"}}), 422, "duplicate"},
+				{"a limit's negative cost", set("limits", []map[string]any{{"name": "key", "cost": -1}}), 422, "out_of_range"},
 			},
 		},
 	}

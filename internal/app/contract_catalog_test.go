@@ -22,11 +22,14 @@ func contractCatalog(event string) map[string]any {
 				},
 				"default_config": map[string]any{"seats": 5},
 				"scopes":         []any{map[string]any{"name": "things:read", "access": "read"}, map[string]any{"name": "things:create", "access": "write"}},
+				"rate_limits":    []any{map[string]any{"name": "things", "limit": 100, "window": 60, "burst": 10, "named_only": true, "per": "tenant"}},
 			},
 			map[string]any{"name": "extra", "title": "Extra"},
 		},
 		"plans": []any{
-			map[string]any{"name": "contract", "title": "Contract", "products": map[string]any{"contract": map[string]any{}}, "limits": map[string]any{"max_things": 5, "things_a_day": nil}},
+			map[string]any{"name": "contract", "title": "Contract", "products": map[string]any{"contract": map[string]any{
+				"rate_limits": []any{map[string]any{"name": "things", "limit": 1000, "window": 60}},
+			}}, "limits": map[string]any{"max_things": 5, "things_a_day": nil}},
 		},
 		"meters": []any{map[string]any{
 			"name": "things", "title": "Things", "unit": "thing", "aggregation": "sum",
@@ -76,6 +79,16 @@ func catalogContracts() map[string]contract {
 				{"no schema", part("products", "config_schema", map[string]any{"type": 7}), 422, "schema_malformed"},
 				{"a schema from elsewhere", part("products", "config_schema", map[string]any{"$ref": "http://127.0.0.1:1/x"}), 422, "schema_malformed"},
 				{"defaults that break the schema", part("products", "default_config", map[string]any{"seats": 0}), 422, "out_of_range"},
+				{"a rate limit of nobody", part("products", "rate_limits", []any{map[string]any{"name": "things", "limit": 1, "window": 1}}), 422, "required"},
+				{"a rate limit of everybody", part("products", "rate_limits", []any{map[string]any{"name": "things", "limit": 1, "window": 1, "per": "world"}}), 422, "not_one_of"},
+				{"a rate limit by the reserved name", part("products", "rate_limits", []any{map[string]any{"name": "key", "limit": 1, "window": 1, "per": "key"}}), 422, "name_reserved"},
+				{"a rate limit too fast", part("products", "rate_limits", []any{map[string]any{"name": "things", "limit": 1_000_001, "window": 1, "per": "key"}}), 422, "out_of_range"},
+				{"a plan's rate limit that nothing declares", part("plans", "products", map[string]any{
+					"contract": map[string]any{"rate_limits": []any{map[string]any{"name": "nothings", "limit": 1, "window": 1}}},
+				}), 422, "rate_limit_not_found"},
+				{"a plan's rate limit of no units", part("plans", "products", map[string]any{
+					"contract": map[string]any{"rate_limits": []any{map[string]any{"name": "things", "limit": 0, "window": 1}}},
+				}), 422, "out_of_range"},
 				{"a plan of an unknown product", part("plans", "products", map[string]any{"nope": map[string]any{}}), 422, "product_not_found"},
 				{"a plan's config that breaks the schema", part("plans", "products", map[string]any{"contract": map[string]any{"config": map[string]any{"chairs": 1}}}), 422, "unknown_field"},
 				{"an unknown limit", part("plans", "limits", map[string]any{"nope": 1}), 422, "limit_not_found"},

@@ -60,7 +60,7 @@ type bad struct {
 func contracts() map[string]contract {
 	all := map[string]contract{}
 	for _, part := range []map[string]contract{
-		tenantContracts(), operatorContracts(), serviceContracts(), tokenContracts(), auditContracts(), apiKeyContracts(),
+		tenantContracts(), operatorContracts(), serviceContracts(), tokenContracts(), auditContracts(), apiKeyContracts(), rateLimitContracts(),
 		catalogContracts(), entitlementContracts(), projectContracts(), eventContracts(), webhookContracts(),
 	} {
 		for op, c := range part {

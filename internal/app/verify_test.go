@@ -22,6 +22,8 @@ func TestVerify_bothWays(t *testing.T) {
 		"denied":      `{"key":"` + token + `","environment":"test","cost":0}`,
 		"unknown":     `{"key":"ll_live_x","cost":0}`,
 		"unknown key": `{"key":"ll_live_x","scopes":["a:*"]}`,
+		"a limit":     `{"key":"` + token + `","limits":[{"name":"key","cost":1000}],"cost":0}`,
+		"no limit":    `{"key":"` + token + `","limits":[{"name":"renders"}],"cost":0}`,
 	} {
 		plain := apptest.Request{Method: "POST", Path: "/v1/keys/verify", Token: w.Owner, Body: q}
 		other := plain

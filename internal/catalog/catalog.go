@@ -33,6 +33,35 @@ type Scope struct {
 	Description string `json:"description,omitempty"`
 }
 
+// RateLimit is a limit on how often, that a product declares for whoever uses it.
+type RateLimit struct {
+	Name      string `json:"name"` // "renders"
+	Limit     int64  `json:"limit"`
+	Window    int64  `json:"window"`          // seconds in which Limit units come back
+	Burst     int64  `json:"burst,omitempty"` // how many may come at once; 0: Limit
+	NamedOnly bool   `json:"named_only,omitempty"`
+	Per       Per    `json:"per"`
+}
+
+// Per says who has what a product's rate limit allows: all keys of a tenant
+// together, or each key.
+type Per string
+
+// The two of them.
+const (
+	PerTenant Per = "tenant"
+	PerKey    Per = "key"
+)
+
+// PlanRateLimit are a plan's numbers for a rate limit that the product declares.
+// They are read, like the product's own, and reach every tenant of the plan at once.
+type PlanRateLimit struct {
+	Name   string `json:"name"`
+	Limit  int64  `json:"limit"`
+	Window int64  `json:"window"`
+	Burst  int64  `json:"burst,omitempty"`
+}
+
 // Product is something tenants may be entitled to. Its manifest is what the
 // product's own people say about it.
 type Product struct {
@@ -43,6 +72,7 @@ type Product struct {
 	ConfigSchema     map[string]any `json:"config_schema,omitempty" db:"config_schema"`
 	DefaultConfig    map[string]any `json:"default_config,omitempty" db:"default_config"`
 	Scopes           []Scope        `json:"scopes,omitempty" db:"scopes"`
+	RateLimits       []RateLimit    `json:"rate_limits,omitempty" db:"rate_limits"`
 
 	CreatedAt time.Time `json:"-" db:"created_at"`
 	UpdatedAt time.Time `json:"-" db:"updated_at"`
@@ -66,7 +96,8 @@ func (p Product) CheckConfig(all *fault.Fields, prefix string, own map[string]an
 
 // PlanProduct is what a plan gives of a product.
 type PlanProduct struct {
-	Config map[string]any `json:"config,omitempty"`
+	Config     map[string]any  `json:"config,omitempty"`
+	RateLimits []PlanRateLimit `json:"rate_limits,omitempty"`
 }
 
 // PlanKeys is what a plan says about the API keys of its tenants. It is read when

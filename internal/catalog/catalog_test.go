@@ -87,6 +87,14 @@ func TestLoad_complains(t *testing.T) {
 			"catalog.yaml:7: products[1].scopes[0].access: Another product declares a:b with the access read.",
 			`catalog.yaml:7: products[1].scopes[1].name: "c:*" is no such name: write it like renders:create.`,
 		}},
+		"rate limits": {"products:\n  - name: render\n    title: Render\n    rate_limits:\n      - {name: renders, limit: 100, window: 60, per: tenant}\n      - {name: renders, limit: 100, window: 60}\n      - {name: key, limit: 0, window: 60, per: key}\nplans:\n  - name: pro\n    title: Pro\n    products:\n      render:\n        rate_limits:\n          - {name: renders, limit: 1000, window: 60, burst: 1001}\n          - {name: frames, limit: 1, window: 1}\n", []string{
+			`catalog.yaml:6: products[0].rate_limits[1].name: The rate limit "renders" is there twice.`,
+			"catalog.yaml:6: products[0].rate_limits[1].per: per is tenant or key.",
+			`catalog.yaml:7: products[0].rate_limits[2].name: "key" is the limit that a key's rate_limit_rpm says.`,
+			"catalog.yaml:7: products[0].rate_limits[2].limit: limit is a whole number from 1 to 1000000000, and at most 1000000 for each second of the window.",
+			"catalog.yaml:14: plans[0].products.render.rate_limits[0].burst: burst is a whole number from 1 to the limit; left out, it is the limit.",
+			`catalog.yaml:15: plans[0].products.render.rate_limits[1].name: The product render declares no rate limit "frames".`,
+		}},
 		"a section without anything": {"products:\nplans:\n", nil},
 		"two documents":              {"meters: [{name: calls, title: C, unit: call, aggregation: sum}]\n---\nmeters: [{name: calls, title: C, unit: call, aggregation: sum}]\n", []string{"catalog.yaml:3: meters[1].name: calls is already defined, as meters[0]."}},
 	} {

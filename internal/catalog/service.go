@@ -30,10 +30,11 @@ func WithClock(now func() time.Time) Option { return func(s *Service) { s.now = 
 
 // constraints catch what is put to use between the check and the delete.
 var constraints = pg.Constraints{
-	"tenant_products_product_fkey": errInUse(),
-	"api_keys_product_fkey":        errInUse(),
-	"tenants_plan_fkey":            errInUse(),
-	"tenant_limits_meter_fkey":     errInUse(),
+	"tenant_products_product_fkey":    errInUse(),
+	"api_keys_product_fkey":           errInUse(),
+	"tenant_rate_limits_product_fkey": errInUse(),
+	"tenants_plan_fkey":               errInUse(),
+	"tenant_limits_meter_fkey":        errInUse(),
 }
 
 func errInUse(uses ...Use) *fault.Error {

@@ -123,6 +123,7 @@ func TestApply_examples(t *testing.T) {
 		v := tenant(t, db, slug, "reseller")
 		exec(t, db, `INSERT INTO tenant_products (tenant_id, product, config) VALUES ($1, 'render', '{"max_parallel_renders": 5}')`, v)
 		exec(t, db, `INSERT INTO tenant_limits (tenant_id, meter, period, limit_value) VALUES ($1, 'users', 'total', 7)`, v)
+		exec(t, db, `INSERT INTO tenant_rate_limits (tenant_id, name, product, limit_value, window_secs) VALUES ($1, 'renders', 'render', 7, 60)`, v)
 		exec(t, db, `INSERT INTO tenant_settings (tenant_id, "values") VALUES ($1, '{"allow_4k": true}')`, v)
 		exec(t, db, `INSERT INTO tenant_webhooks (tenant_id, name, url, events, secret_encrypted) VALUES ($1, 'x', 'https://example.com', '{render.failed}', '')`, v)
 		exec(t, db, `INSERT INTO tenant_usage_daily (tenant_id, usage_date, meter, value) VALUES ($1, '2026-01-01', 'api_calls', 7)`, v)
@@ -135,6 +136,7 @@ func TestApply_examples(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{
 		"product.render in_use 2 tenants entitled to it: one, two.",
+		"product.render in_use 2 tenants with rate limits of it: one, two.",
 		"meter.api_calls in_use 2 tenants with usage of it: one, two.",
 		"meter.users in_use 2 tenants with limits on it: one, two.",
 		"setting.allow_4k in_use 2 tenants that set it: one, two.",
@@ -146,7 +148,7 @@ func TestApply_examples(t *testing.T) {
 	if n := count(t, db, `SELECT count(*) FROM products WHERE name LIKE 'ai-%'`); n != 0 || count(t, db, applies) != 4 {
 		t.Error("a refused apply left something behind")
 	}
-	if dry, err := s.Apply(ctx, ai, true); err != nil || len(dry.InUse) != 6 {
+	if dry, err := s.Apply(ctx, ai, true); err != nil || len(dry.InUse) != 7 {
 		t.Errorf("the dry run says %+v, %v", dry.InUse, err)
 	}
 

@@ -8,7 +8,7 @@ import (
 )
 
 const selectProducts = `
-SELECT name, title, description, supports_projects, config_schema, default_config, scopes, created_at, updated_at
+SELECT name, title, description, supports_projects, config_schema, default_config, scopes, rate_limits, created_at, updated_at
   FROM products`
 
 const selectMeters = `
@@ -26,7 +26,7 @@ SELECT name, description, schema, built_in, created_at, updated_at
 // Limits are stored in the meter's unit and shown by name in the limit's own.
 const selectPlans = `
 SELECT name, title, description, trial_days, settings, api_keys, webhooks, archived, created_at, updated_at,
-       (SELECT COALESCE(jsonb_object_agg(pp.product, jsonb_build_object('config', pp.config)), '{}'::jsonb)
+       (SELECT COALESCE(jsonb_object_agg(pp.product, jsonb_build_object('config', pp.config, 'rate_limits', pp.rate_limits)), '{}'::jsonb)
           FROM plan_products pp
          WHERE pp.plan = plans.name) AS products,
        (SELECT COALESCE(jsonb_object_agg(l.value->>'name', pl.limit_value / COALESCE((l.value->>'scale')::bigint, 1)), '{}'::jsonb)
@@ -95,11 +95,12 @@ UPDATE catalog_state
 RETURNING version, applied_by, applied_at`
 
 const upsertProduct = `
-INSERT INTO products (name, title, description, supports_projects, config_schema, default_config, scopes)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO products (name, title, description, supports_projects, config_schema, default_config, scopes, rate_limits)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (name) DO UPDATE
    SET title = EXCLUDED.title, description = EXCLUDED.description, supports_projects = EXCLUDED.supports_projects,
-       config_schema = EXCLUDED.config_schema, default_config = EXCLUDED.default_config, scopes = EXCLUDED.scopes`
+       config_schema = EXCLUDED.config_schema, default_config = EXCLUDED.default_config, scopes = EXCLUDED.scopes,
+       rate_limits = EXCLUDED.rate_limits`
 
 const upsertMeter = `
 INSERT INTO meters (name, title, description, unit, aggregation, limits)
@@ -131,7 +132,7 @@ ON CONFLICT (name) DO UPDATE
 const (
 	deletePlanProducts = `DELETE FROM plan_products`
 	deletePlanLimits   = `DELETE FROM plan_limits`
-	insertPlanProduct  = `INSERT INTO plan_products (plan, product, config) VALUES ($1, $2, $3)`
+	insertPlanProduct  = `INSERT INTO plan_products (plan, product, config, rate_limits) VALUES ($1, $2, $3, $4)`
 	insertPlanLimit    = `INSERT INTO plan_limits (plan, meter, period, limit_value, unlimited) VALUES ($1, $2, $3, $4::bigint, $4::bigint IS NULL)`
 
 	deleteProduct   = `DELETE FROM products WHERE name = $1`
@@ -165,7 +166,7 @@ func writeDocument(ctx context.Context, tx pg.Tx, d Document, changes []Change) 
 	}
 	for _, p := range d.Products {
 		if changed["product "+p.Name] {
-			b.Queue(upsertProduct, p.Name, p.Title, p.Description, p.SupportsProjects, object(p.ConfigSchema), object(p.DefaultConfig), array(p.Scopes))
+			b.Queue(upsertProduct, p.Name, p.Title, p.Description, p.SupportsProjects, object(p.ConfigSchema), object(p.DefaultConfig), array(p.Scopes), array(p.RateLimits))
 		}
 	}
 	limits := map[string]placedLimit{}
@@ -192,7 +193,7 @@ func writeDocument(ctx context.Context, tx pg.Tx, d Document, changes []Change) 
 			b.Queue(upsertPlan, p.Name, p.Title, p.Description, p.TrialDays, object(p.Settings), p.APIKeys, p.Webhooks, p.Archived)
 		}
 		for product, v := range p.Products {
-			b.Queue(insertPlanProduct, p.Name, product, object(v.Config))
+			b.Queue(insertPlanProduct, p.Name, product, object(v.Config), array(v.RateLimits))
 		}
 		for name, v := range p.Limits {
 			l := limits[name]
@@ -231,6 +232,7 @@ SELECT count(*) AS tenants,
  WHERE `
 	usedProductEntitled = used + `t.id IN (SELECT tenant_id FROM tenant_products WHERE product = $1)`
 	usedProductKeys     = used + `t.id IN (SELECT tenant_id FROM api_keys WHERE product = $1)`
+	usedProductLimits   = used + `t.id IN (SELECT tenant_id FROM tenant_rate_limits WHERE product = $1)`
 	usedPlan            = used + `t.plan = $1`
 	usedMeterLimits     = used + `t.id IN (SELECT tenant_id FROM tenant_limits WHERE meter = $1)`
 	usedMeterDaily      = used + `t.id IN (SELECT tenant_id FROM tenant_usage_daily WHERE meter = $1)`
@@ -240,7 +242,7 @@ SELECT count(*) AS tenants,
 )
 
 var usedBy = map[string][]struct{ sql, what string }{
-	"product":    {{usedProductEntitled, "entitled to it"}, {usedProductKeys, "with API keys for it"}},
+	"product":    {{usedProductEntitled, "entitled to it"}, {usedProductKeys, "with API keys for it"}, {usedProductLimits, "with rate limits of it"}},
 	"plan":       {{usedPlan, "on it"}},
 	"meter":      {{usedMeterLimits, "with limits on it"}, {usedMeterDaily, "with usage of it"}},
 	"setting":    {{usedSetting, "that set it"}},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/landlordhq/landlord/internal/access"
 	"github.com/landlordhq/landlord/internal/fault"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 )
 
 var (
@@ -139,7 +140,29 @@ func (c *check) product(at string, p Product, accesses map[string]string) {
 		c.Check(!seen[sc.Name], fmt.Sprintf("%s.scopes[%d].name", at, i), "duplicate", "The scope %s is declared twice.", sc.Name)
 		seen[sc.Name] = true
 	}
+	rateLimits(c, at+".rate_limits", p.RateLimits, RateLimit.rule)
+	for i, l := range p.RateLimits {
+		c.Check(l.Per == PerTenant || l.Per == PerKey, fmt.Sprintf("%s.rate_limits[%d].per", at, i), "not_one_of", "per is tenant or key.")
+	}
 	c.products[p.Name] = p
+}
+
+// rateLimits checks the limits of a product, or the numbers of a plan for them, in
+// which nothing says for whom they are.
+func rateLimits[T any](c *check, at string, list []T, as func(T) ratelimit.Rule) {
+	rules := make([]ratelimit.Rule, len(list))
+	for i, l := range list {
+		rules[i] = as(l)
+	}
+	ratelimit.CheckRules(&c.Fields, at, rules)
+}
+
+func (l RateLimit) rule() ratelimit.Rule {
+	return ratelimit.Rule{Name: l.Name, Limit: l.Limit, Window: l.Window, Burst: l.Burst, NamedOnly: l.NamedOnly}
+}
+
+func (l PlanRateLimit) rule() ratelimit.Rule {
+	return ratelimit.Rule{Name: l.Name, Limit: l.Limit, Window: l.Window, Burst: l.Burst}
 }
 
 func (c *check) scope(at string, s Scope, accesses map[string]string) {
@@ -221,6 +244,12 @@ func (c *check) plan(at string, p Plan) {
 		}
 		// A schema that does not compile was complained about where it stands.
 		_ = product.CheckConfig(&c.Fields, at+".products."+name+".config", p.Products[name].Config)
+		here := at + ".products." + name + ".rate_limits"
+		rateLimits(c, here, p.Products[name].RateLimits, PlanRateLimit.rule)
+		for i, l := range p.Products[name].RateLimits {
+			declared := slices.ContainsFunc(product.RateLimits, func(of RateLimit) bool { return of.Name == l.Name })
+			c.Check(declared, fmt.Sprintf("%s[%d].name", here, i), "rate_limit_not_found", "The product %s declares no rate limit %.60q.", name, l.Name)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Limits)) {
 		l, known := c.limits[name]

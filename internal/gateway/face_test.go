@@ -17,6 +17,7 @@ import (
 	"github.com/landlordhq/landlord/internal/apikey"
 	"github.com/landlordhq/landlord/internal/gateway"
 	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 )
 
 var identityHeaders = []string{
@@ -201,6 +202,47 @@ func TestForwardAuth_method(t *testing.T) {
 		if resp := w.askForward("", token, tc.header...); resp.StatusCode != tc.status {
 			t.Errorf("%s: %d", name, resp.StatusCode)
 		}
+	}
+}
+
+// A route says what it spends of the limits of a name, the client is told of all that
+// he came to, and one that there is none of is the route's mistake.
+func TestGateway_limits(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	w := newWorld(t, func(c *gateway.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	w.stopClock()
+	w.exec(`UPDATE products SET rate_limits = '[{"name": "renders", "limit": 10, "window": 60, "per": "tenant"}]' WHERE name = 'render'`)
+	_, token := w.create(func(p *apikey.CreateParams) {
+		p.RateLimits = []ratelimit.Rule{{Name: "heavy", Limit: 4, Window: 120, NamedOnly: true}}
+	})
+	for face, ask := range map[string]func(query, token string, header ...string) *http.Response{"nginx": w.ask, "forward-auth": w.askForward} {
+		const query = "product=render&limit=renders:2&limit=heavy"
+		h := ask(query, token).Header
+		if got := h.Get("RateLimit-Policy"); got != `"key";q=600;w=60, "key.heavy";q=4;w=120, "renders";q=10;w=60` {
+			t.Errorf("%s: %s", face, got)
+		}
+		if got := h.Get("RateLimit"); !strings.HasPrefix(got, `"key";r=`) || strings.Count(got, ";t=") != 3 {
+			t.Errorf("%s: %s", face, got)
+		}
+		h = ask(query+"&limit=key:0", token).Header
+		if got := h.Get("X-Landlord-Outcome"); face == "nginx" && got != "VALID" {
+			t.Errorf("%s: %s", face, got)
+		}
+		resp := ask("limit=renders", token) // of a product that is not named
+		if resp.StatusCode != http.StatusInternalServerError {
+			t.Errorf("%s: %d", face, resp.StatusCode)
+		}
+	}
+	resp := w.askForward("product=render&limit=renders:9&limit=heavy:5", token)
+	body, err := io.ReadAll(resp.Body)
+	// What is left of renders comes back at 6 s each, and heavy never holds 5: Retry-After says when it is full.
+	if err != nil || resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") != "120" ||
+		!strings.Contains(string(body), `"violated-policies":["key.heavy","renders"]`) {
+		t.Errorf("%d %v %s %v", resp.StatusCode, resp.Header, body, err)
+	}
+	if n := strings.Count(log.String(), "gateway route misconfigured"); n == 0 || !strings.Contains(log.String(), "rate_limit_not_found") {
+		t.Errorf("%d: %s", n, &log)
 	}
 }
 

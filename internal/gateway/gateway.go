@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -116,9 +117,13 @@ func (g *Gateway) decide(ctx context.Context, q *question) decision {
 	v, err := g.cfg.Verifier.Check(ctx, &apikey.VerifyParams{
 		Token: q.token, Product: n.product, Project: n.project, Environment: n.environment, Scopes: n.scopes,
 		// Without scopes the method tells reading from writing.
-		Write: q.write && len(n.scopes) == 0, IP: q.ip,
+		Write: q.write && len(n.scopes) == 0, IP: q.ip, Limits: n.limits,
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+	case fault.KindOf(err) == fault.InvalidKind: // the route names a rate limit that there is none of
+		return g.refuseRoute(ctx, fmt.Sprintf("product %q, limits %v", n.product, n.limits), err)
+	default:
 		return g.refuseForNow(ctx, err)
 	}
 	d := decision{outcome: string(v.Outcome), v: v, known: !v.Outcome.Anonymous(), status: http.StatusNoContent}
@@ -193,10 +198,7 @@ func (c *complaint) due(now time.Time) (suppressed int64, due bool) {
 // limits appends the rate limits that the decision came to, by name. It alone
 // knows which there are.
 func (d *decision) limits(to []ratelimit.Named) []ratelimit.Named {
-	if d.v.Limit.Limit.Rate > 0 {
-		to = append(to, ratelimit.Named{Name: limitName, Decision: d.v.Limit})
-	}
-	return to
+	return d.v.RateLimits(to)
 }
 
 // limitsRetryAfter is when the last of the limits that denied would allow.
@@ -210,9 +212,5 @@ func (d *decision) limitsRetryAfter() (seconds int64) {
 	return seconds
 }
 
-const (
-	// limitName is the name of a key's own limit in the RateLimit fields.
-	limitName = "key"
-	// someLimits is how many are named without room made for more.
-	someLimits = 4
-)
+// someLimits is how many are named without room made for more.
+const someLimits = 4

@@ -148,6 +148,7 @@ func TestParseNeed(t *testing.T) {
 		"product=render":    {product: "render"},
 		"scope=a:b&scope=c": {scopes: []string{"a:b", "c"}},
 		"environment=test":  {environment: apikey.Test},
+		"limit=renders&limit=heavy:5&limit=key:0": {limits: []apikey.LimitCost{{Name: "renders", Cost: 1}, {Name: "heavy", Cost: 5}, {Name: "key"}}},
 		"project=" + project.String() + "&product=p&environment=live&scope=x%3Ay": {
 			product: "p", project: project, environment: apikey.Live, scopes: []string{"x:y"},
 		},
@@ -159,6 +160,8 @@ func TestParseNeed(t *testing.T) {
 	for _, query := range []string{
 		"scopes=a", "product=", "product=a&product=b", "project=x", "environment=prod", "environment=", "scope=", "scope=a:*", "scope=A",
 		"%zz", "a;b", "scope=a+b", strings.Repeat("scope=a&", 51), "scope=$renders_scope",
+		"limit=", "limit=Renders", "limit=a:", "limit=a:x", "limit=a:-1", "limit=a:1000001", "limit=a&limit=a:2", "limit=a=2", "limits=a",
+		"limit=a&limit=b&limit=c&limit=d&limit=e&limit=f&limit=g&limit=h&limit=i&limit=j&limit=k",
 	} {
 		if got, err := newRoutes().query(query); err == nil {
 			t.Errorf("%q: %+v", query, got)
@@ -177,6 +180,7 @@ func TestParseExtensions(t *testing.T) {
 		"all":                                   {map[string]string{"product": "p", "scope": "a:b c:d", "environment": "live", "keep_key": "true", "errors": "grpc"}, envoyRoute{need: need{product: "p", environment: apikey.Live, scopes: []string{"a:b", "c:d"}}, keepKey: true, grpcErrors: true}},
 		"the key stays":                         {map[string]string{"keep_key": "false"}, envoyRoute{}},
 		"a value that looks like the next name": {map[string]string{"product": "a\x00scope\x00b"}, envoyRoute{need: need{product: "a\x00scope\x00b"}}},
+		"two limits":                            {map[string]string{"limit": "a b:3"}, envoyRoute{need: need{limits: []apikey.LimitCost{{Name: "a", Cost: 1}, {Name: "b", Cost: 3}}}}},
 		"which is there":                        {map[string]string{"product": "a", "scope": "b"}, envoyRoute{need: need{product: "a", scopes: []string{"b"}}}},
 	} {
 		for range 2 { // read, and remembered
@@ -192,13 +196,13 @@ func TestParseExtensions(t *testing.T) {
 			t.Errorf("%v: %+v", m, got)
 		}
 	}
-	if len(r.known) != 15 {
+	if len(r.known) != 16 {
 		t.Errorf("%d are remembered", len(r.known))
 	}
 }
 
 func FuzzParseNeed(f *testing.F) {
-	f.Add("product=p&scope=a:b&environment=live")
+	f.Add("product=p&scope=a:b&environment=live&limit=a:2")
 	f.Add("&&;=%")
 	f.Fuzz(func(t *testing.T, query string) {
 		n, err := newRoutes().query(query)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -19,6 +20,7 @@ type need struct {
 	project     id.Project
 	environment apikey.Environment
 	scopes      []string
+	limits      []apikey.LimitCost
 }
 
 // envoyRoute is what the configuration of an Envoy says of a route.
@@ -36,7 +38,7 @@ const maxRoutes = 1024
 const maxExtensions = 16
 
 // repeats are the parameters of which there may be several.
-var repeats = map[string]bool{"scope": true}
+var repeats = map[string]bool{"scope": true, "limit": true}
 
 // routes remembers how routes were understood.
 type routes struct {
@@ -132,7 +134,7 @@ func parseExtensions(m map[string]string) (e envoyRoute, err error) {
 	return e, err
 }
 
-// parseNeed reads product, project, environment and any number of scope
+// parseNeed reads product, project, environment and any number of scope and limit
 // parameters. It refuses what it does not know: a misspelt "scopes" must not open
 // the route.
 func parseNeed(values url.Values) (n need, err error) {
@@ -162,6 +164,10 @@ func parseNeed(values url.Values) (n need, err error) {
 				}
 			}
 			n.scopes = v
+		case "limit":
+			if n.limits, err = parseLimits(v); err != nil {
+				return n, fmt.Errorf("parameter %q: %w", name, err)
+			}
 		default:
 			return n, fmt.Errorf("parameter %q is not known", name)
 		}
@@ -169,5 +175,23 @@ func parseNeed(values url.Values) (n need, err error) {
 	if len(n.scopes) > apikey.MaxVerifyScopes {
 		return n, fmt.Errorf("more than %d scopes", apikey.MaxVerifyScopes)
 	}
-	return n, nil
+	return n, (&apikey.VerifyParams{Limits: n.limits}).Validate()
+}
+
+// parseLimits reads what a route spends of rate limits: NAME:COST, or NAME for 1.
+func parseLimits(values []string) ([]apikey.LimitCost, error) {
+	out := make([]apikey.LimitCost, len(values))
+	for i, v := range values {
+		name, cost, more := strings.Cut(v, ":")
+		out[i] = apikey.LimitCost{Name: name, Cost: 1}
+		if !more {
+			continue
+		}
+		n, err := strconv.ParseInt(cost, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not NAME:COST", v)
+		}
+		out[i].Cost = n
+	}
+	return out, nil
 }

@@ -55,6 +55,18 @@ func State(limits ...Named) string {
 	return string(b)
 }
 
+// Violated returns the names of the limits that denied, and the seconds until the last of them would allow: what Retry-After
+// should say, since it takes all of them.
+func Violated(limits []Named) (names []string, retryAfter int64) {
+	for _, n := range limits {
+		if !n.Decision.Allowed {
+			names = append(names, n.Name)
+			retryAfter = max(retryAfter, n.Decision.RetryAfterSeconds())
+		}
+	}
+	return names, retryAfter
+}
+
 // RetryAfterSeconds is what a denied request's Retry-After should say: whole seconds, rounded up, at least 1. A request that
 // can never pass gets the time until the bucket is full, since the field has no way to say never.
 func (d Decision) RetryAfterSeconds() int64 {
