@@ -39,6 +39,7 @@ type APIKey struct {
 	UsageCount     int64          `json:"usage_count"` // verifications that answered VALID
 	Metadata       map[string]any `json:"metadata"`
 	ImportedAt     *time.Time     `json:"imported_at"` // nil: its token was made by landlord
+	LeakedAt       *time.Time     `json:"leaked_at"`   // when it was first reported as leaked; nil: never
 	CreatedBy      string         `json:"created_by"`  // type and id: "user:operator_…"
 	CreatedAt      time.Time      `json:"created_at"`
 	UpdatedAt      time.Time      `json:"updated_at"`
@@ -114,6 +115,7 @@ type APIKeyFilter struct {
 	State          string // active, disabled, expired or revoked
 	Prefix         string // the token begins so
 	Last4          string // the token ends so
+	Leaked         bool   // only those that were reported as leaked
 	ExpiringBefore time.Time
 	ListOptions
 }
@@ -190,6 +192,9 @@ func (f APIKeyFilter) values() url.Values {
 		"created_by": f.CreatedBy,
 	} {
 		set(q, name, v)
+	}
+	if f.Leaked {
+		q.Set("leaked", "true")
 	}
 	if !f.ExpiringBefore.IsZero() {
 		q.Set("expiring_before", f.ExpiringBefore.UTC().Format(time.RFC3339Nano))
@@ -289,6 +294,53 @@ func (s *APIKeys) VerifyAll(ctx context.Context, in []VerifyKey) ([]VerifyResult
 	}
 	err := s.c.do(ctx, request{method: http.MethodPost, path: path("keys", "verify", "batch"), body: body, out: &out})
 	return out.Results, err
+}
+
+// ReportLeak tells that a token was found where it must not be.
+type ReportLeak struct {
+	Token  string `json:"token"`
+	Source string `json:"source,omitempty"` // in what: "commit", "paste"
+	URL    string `json:"url,omitempty"`    // where: an http or https URL
+}
+
+// LeakReport is what became of a report.
+type LeakReport struct {
+	Known  bool    `json:"known"`  // the token is a key, and yours to report
+	Action string  `json:"action"` // what was done: revoke, disable, flag, or none
+	Key    *APIKey `json:"key"`    // as it is now; nil: not known
+}
+
+// KeyLeak is a place where a key was found that should have stayed secret.
+type KeyLeak struct {
+	ID         string    `json:"id"`
+	KeyID      string    `json:"key_id"`
+	TenantID   string    `json:"tenant_id"`
+	Source     string    `json:"source"`
+	URL        string    `json:"url"`
+	ReportedBy string    `json:"reported_by"` // type and id; "system:secret-scanning:github" is GitHub
+	Action     string    `json:"action"`      // what the report did: revoke, disable, flag, or none
+	ReportedAt time.Time `json:"reported_at"`
+}
+
+// ReportLeak has a leaked key revoked, disabled or flagged, as the policies that
+// bind its tenant say. Reporting the same place again does nothing.
+func (s *APIKeys) ReportLeak(ctx context.Context, in ReportLeak) (*LeakReport, error) {
+	r := &LeakReport{}
+	return result(r, s.c.do(ctx, request{method: http.MethodPost, path: path("keys", "report-leak"), body: in, out: r, repeats: true}))
+}
+
+// Leaks returns a page of the places where a key was found, the newest report first.
+func (s *APIKeys) Leaks(ctx context.Context, tenant, id string, o ListOptions) (*Page[KeyLeak], error) {
+	p := &Page[KeyLeak]{}
+	return result(p, s.c.do(ctx, request{method: http.MethodGet, path: keysPath(tenant, id, "leaks"), query: o.query(), out: p}))
+}
+
+// AllLeaks walks all pages of Leaks.
+func (s *APIKeys) AllLeaks(ctx context.Context, tenant, id string, o ListOptions) iter.Seq2[KeyLeak, error] {
+	return all(ctx, o.Cursor, func(ctx context.Context, cursor string) (*Page[KeyLeak], error) {
+		o.Cursor = cursor
+		return s.Leaks(ctx, tenant, id, o)
+	})
 }
 
 func keysPath(tenant string, rest ...string) string {

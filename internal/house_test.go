@@ -67,6 +67,7 @@ var rooms = map[string]layer{
 	"patch":       ground,
 	"pg":          ground,
 	"ratelimit":   ground,
+	"scanning":    ground,
 	"secret":      ground,
 	"telemetry":   ground,
 	"worker":      ground,

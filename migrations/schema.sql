@@ -348,6 +348,33 @@ COMMENT ON COLUMN public.api_key_flushes.number IS 'Counts the replica''s batche
 
 COMMENT ON COLUMN public.api_key_flushes.flushed_at IS 'Rows are removed a week after it.';
 
+CREATE TABLE public.api_key_leaks (
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    key_id uuid NOT NULL,
+    source text NOT NULL,
+    url text NOT NULL,
+    reported_by text NOT NULL,
+    action text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT api_key_leaks_action_check CHECK ((action = ANY (ARRAY['revoke'::text, 'disable'::text, 'flag'::text, 'none'::text]))),
+    CONSTRAINT api_key_leaks_reported_by_check CHECK (((reported_by <> ''::text) AND (char_length(reported_by) <= 200))),
+    CONSTRAINT api_key_leaks_source_check CHECK ((char_length(source) <= 100)),
+    CONSTRAINT api_key_leaks_url_check CHECK ((char_length(url) <= 2048))
+);
+
+ALTER TABLE ONLY public.api_key_leaks FORCE ROW LEVEL SECURITY;
+
+COMMENT ON TABLE public.api_key_leaks IS 'Where keys were found that should have stayed secret, as reports say: each place of a key once, at most a hundred of a key.';
+
+COMMENT ON COLUMN public.api_key_leaks.source IS 'In what it was found: commit, issue_comment, paste; empty = nobody said.';
+
+COMMENT ON COLUMN public.api_key_leaks.url IS 'Where, as the report says; never fetched; empty = nobody said.';
+
+COMMENT ON COLUMN public.api_key_leaks.reported_by IS 'Type and id of who reported it; system:secret-scanning:github is GitHub.';
+
+COMMENT ON COLUMN public.api_key_leaks.action IS 'What the report did to the key by the policies in force; none = the key was stopped already.';
+
 CREATE TABLE public.api_keys (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     tenant_id uuid NOT NULL,
@@ -383,6 +410,7 @@ CREATE TABLE public.api_keys (
     expiry_notice_at timestamp with time zone,
     imported_at timestamp with time zone,
     rate_limits jsonb DEFAULT '[]'::jsonb NOT NULL,
+    leaked_at timestamp with time zone,
     CONSTRAINT api_keys_allowed_ips_check CHECK ((cardinality(allowed_ips) > 0)),
     CONSTRAINT api_keys_disabled_check CHECK (((disabled_at IS NULL) OR (NOT is_active))),
     CONSTRAINT api_keys_disabled_reason_check CHECK (((disabled_reason IS NULL) OR (disabled_at IS NOT NULL))),
@@ -446,6 +474,8 @@ COMMENT ON COLUMN public.api_keys.expiry_notice_at IS 'When the next notice of i
 COMMENT ON COLUMN public.api_keys.imported_at IS 'When it was imported; NULL = its token was made here.';
 
 COMMENT ON COLUMN public.api_keys.rate_limits IS 'Named limits beside rate_limit_rpm: [{"name": "renders", "limit": 100, "window": 60, "burst": 20, "named_only": true}]; window in seconds.';
+
+COMMENT ON COLUMN public.api_keys.leaked_at IS 'When it was first reported as leaked; NULL = it never was.';
 
 CREATE TABLE public.audit_log (
     id bigint NOT NULL,
@@ -1663,6 +1693,9 @@ ALTER TABLE ONLY public.access_tokens
 ALTER TABLE ONLY public.api_key_flushes
     ADD CONSTRAINT api_key_flushes_pkey PRIMARY KEY (replica);
 
+ALTER TABLE ONLY public.api_key_leaks
+    ADD CONSTRAINT api_key_leaks_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_hash_key UNIQUE (hash);
 
@@ -1840,6 +1873,8 @@ CREATE INDEX access_tokens_operator_idx ON public.access_tokens USING btree (ope
 
 CREATE INDEX access_tokens_service_account_idx ON public.access_tokens USING btree (service_account_id) WHERE (service_account_id IS NOT NULL);
 
+CREATE INDEX api_key_leaks_key_idx ON public.api_key_leaks USING btree (tenant_id, key_id, id);
+
 CREATE INDEX api_keys_created_by_idx ON public.api_keys USING btree (created_by, id) WHERE (created_by IS NOT NULL);
 
 CREATE INDEX api_keys_expires_idx ON public.api_keys USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (revoked_at IS NULL));
@@ -1851,6 +1886,8 @@ CREATE INDEX api_keys_grace_ends_idx ON public.api_keys USING btree (grace_ends_
 CREATE INDEX api_keys_imported_idx ON public.api_keys USING btree (imported_at) WHERE (imported_at IS NOT NULL);
 
 CREATE INDEX api_keys_last4_idx ON public.api_keys USING btree (last4);
+
+CREATE INDEX api_keys_leaked_idx ON public.api_keys USING btree (id) WHERE (leaked_at IS NOT NULL);
 
 CREATE INDEX api_keys_origin_idx ON public.api_keys USING btree (tenant_id, origin_id, generation) WHERE (origin_id IS NOT NULL);
 
@@ -1974,7 +2011,7 @@ CREATE INDEX tenants_trial_ends_idx ON public.tenants USING btree (trial_ends_at
 
 CREATE TRIGGER access_tokens_touch_updated_at BEFORE UPDATE OF id, operator_id, service_account_id, name, prefix, last4, expires_at, revoked_at, revoked_reason, created_by, created_at, updated_at ON public.access_tokens FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
-CREATE TRIGGER api_keys_touch_updated_at BEFORE UPDATE OF id, tenant_id, project_id, product, name, description, environment, prefix, last4, scopes, allowed_ips, rate_limit_rpm, rate_limits, is_active, disabled_at, disabled_reason, expires_at, revoked_at, revoked_reason, rotated_from, rotated_to, grace_ends_at, metadata, created_by, created_at, updated_at ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+CREATE TRIGGER api_keys_touch_updated_at BEFORE UPDATE OF id, tenant_id, project_id, product, name, description, environment, prefix, last4, scopes, allowed_ips, rate_limit_rpm, rate_limits, is_active, disabled_at, disabled_reason, expires_at, revoked_at, revoked_reason, rotated_from, rotated_to, grace_ends_at, metadata, created_by, created_at, updated_at, leaked_at ON public.api_keys FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER event_types_touch_updated_at BEFORE UPDATE ON public.event_types FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
@@ -2021,6 +2058,9 @@ ALTER TABLE ONLY public.access_tokens
 
 ALTER TABLE ONLY public.access_tokens
     ADD CONSTRAINT access_tokens_service_account_id_fkey FOREIGN KEY (service_account_id) REFERENCES public.service_accounts(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.api_key_leaks
+    ADD CONSTRAINT api_key_leaks_key_fkey FOREIGN KEY (tenant_id, key_id) REFERENCES public.api_keys(tenant_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_origin_fkey FOREIGN KEY (tenant_id, origin_id) REFERENCES public.api_keys(tenant_id, id) ON DELETE SET NULL (origin_id);
@@ -2127,6 +2167,8 @@ ALTER TABLE ONLY public.tenants
 ALTER TABLE ONLY public.tenants
     ADD CONSTRAINT tenants_plan_fkey FOREIGN KEY (plan) REFERENCES public.plans(name) ON DELETE RESTRICT;
 
+ALTER TABLE public.api_key_leaks ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.api_keys ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
@@ -2158,6 +2200,8 @@ ALTER TABLE public.tenant_products ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.tenant_projects ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_rate_limits ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_scope ON public.api_key_leaks USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
 
 CREATE POLICY tenant_scope ON public.api_keys USING (((tenant_id = public.landlord_tenant()) OR public.landlord_operator())) WITH CHECK (((tenant_id = public.landlord_tenant()) OR public.landlord_operator()));
 
@@ -2250,6 +2294,8 @@ GRANT ALL ON FUNCTION public.landlord_reorder_restored_events() TO landlord_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.access_tokens TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.api_key_flushes TO landlord_app;
+
+GRANT SELECT,INSERT ON TABLE public.api_key_leaks TO landlord_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.api_keys TO landlord_app;
 

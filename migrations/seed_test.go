@@ -41,6 +41,8 @@ var seeds = []struct{ table, sql string }{
 		VALUES ('` + seedTenant + `', '20000000-0000-7000-8000-000000000001', 'studio', 'server', 'acme_live_ab', 'wxyz', 'h1', '{renders:create}', '{10.0.0.0/8,2001:db8::/32}')`},
 	{"tenant_key_policies", `INSERT INTO tenant_key_policies (tenant_id, allowed_ips, max_age_days) VALUES ('` + seedTenant + `', '{10.0.0.0/8}', 365)`},
 	{"tenant_rate_limits", `INSERT INTO tenant_rate_limits (tenant_id, name, product, limit_value, window_secs) VALUES ('` + seedTenant + `', 'renders', 'studio', 100, 60)`},
+	{"api_key_leaks", `INSERT INTO api_key_leaks (id, tenant_id, key_id, source, url, reported_by, action)
+		SELECT gen_random_uuid(), tenant_id, id, 'commit', 'https://example.com/1', 'system:test', 'flag' FROM api_keys WHERE tenant_id = '` + seedTenant + `' LIMIT 1`},
 	{"api_key_flushes", `INSERT INTO api_key_flushes (replica, number) VALUES ('` + seedTenant + `', 1)`},
 	{"audit_log", `INSERT INTO audit_log (tenant_id, project_id, actor_id, actor_type, action, crud, source_ip)
 		VALUES ('` + seedTenant + `', '20000000-0000-7000-8000-000000000001', 'ann', 'operator', 'api_key.created', 'c', '192.0.2.1'), (NULL, NULL, 'ann', 'operator', 'catalog.applied', 'u', NULL)`},
@@ -337,7 +339,12 @@ func TestConstraints(t *testing.T) {
 		{"meter in use", `DELETE FROM meters`, "plan_limits_meter_fkey"},
 		{"limit neither way", `UPDATE plan_limits SET unlimited = TRUE`, "plan_limits_one_check"},
 		{"second catalogue state", `UPDATE catalog_state SET singleton = FALSE`, "catalog_state_singleton_check"},
-		{"project of another tenant", `UPDATE api_keys SET tenant_id = '` + otherTenant + `'`, "api_keys_project_fkey"},
+		{"project of another tenant", `INSERT INTO api_keys (tenant_id, project_id, name, prefix, last4, hash) VALUES ('` + otherTenant + `', '20000000-0000-7000-8000-000000000001', 'k', 'k', 'wxyz', 'h9')`, "api_keys_project_fkey"},
+		{"leak of another tenant's key", `INSERT INTO api_key_leaks (id, tenant_id, key_id, source, url, reported_by, action) SELECT gen_random_uuid(), '` + otherTenant + `', key_id, source, url, reported_by, action FROM api_key_leaks`, "api_key_leaks_key_fkey"},
+		{"leak with another action", `INSERT INTO api_key_leaks (id, tenant_id, key_id, source, url, reported_by, action) SELECT gen_random_uuid(), tenant_id, key_id, source, url, reported_by, 'shrug' FROM api_key_leaks`, "api_key_leaks_action_check"},
+		{"leak by nobody", `INSERT INTO api_key_leaks (id, tenant_id, key_id, source, url, reported_by, action) SELECT gen_random_uuid(), tenant_id, key_id, source, url, '', action FROM api_key_leaks`, "api_key_leaks_reported_by_check"},
+		{"leak in a long source", `INSERT INTO api_key_leaks (id, tenant_id, key_id, source, url, reported_by, action) SELECT gen_random_uuid(), tenant_id, key_id, repeat('x', 101), url, reported_by, action FROM api_key_leaks`, "api_key_leaks_source_check"},
+		{"leak at a long URL", `INSERT INTO api_key_leaks (id, tenant_id, key_id, source, url, reported_by, action) SELECT gen_random_uuid(), tenant_id, key_id, source, repeat('x', 2049), reported_by, action FROM api_key_leaks`, "api_key_leaks_url_check"},
 		{"audit of another tenant's project", `INSERT INTO audit_log (action, tenant_id, project_id) VALUES ('x.y', '` + otherTenant + `', '20000000-0000-7000-8000-000000000001')`, "audit_log_tenant_project_fkey"},
 		{"no address", `UPDATE api_keys SET allowed_ips = '{}'`, "api_keys_allowed_ips_check"},
 		{"no rate", `UPDATE api_keys SET rate_limit_rpm = 0`, "api_keys_rate_limit_rpm_check"},

@@ -25,6 +25,8 @@ type keysCmd struct {
 	Import      keyImportCmd      `cmd:"" help:"Bring keys that were issued elsewhere; they go on working."`
 	Self        keySelfCmd        `cmd:"" help:"Show the key that is the credential (--token)."`
 	RevokeSelf  keyRevokeSelfCmd  `cmd:"" help:"End the key that is the credential (--token), for good."`
+	ReportLeak  keyReportLeakCmd  `cmd:"" help:"Tell that a token was found where it must not be."`
+	Leaks       keyLeaksCmd       `cmd:"" help:"List where a key was found, the newest report first."`
 	Verify      keyVerifyCmd      `cmd:"" help:"Ask whether a token may do something; fails unless it is VALID."`
 	VerifyAll   keyVerifyAllCmd   `cmd:"" help:"Ask that about up to 1000 tokens, a line of standard input each; fails unless all are VALID."`
 	Policy      keyPolicyCmd      `cmd:"" help:"What a tenant demands of its keys and of those below it."`
@@ -65,6 +67,7 @@ func showKey(g *Globals, v any, k client.APIKey, more ...pair) error {
 		{"metadata", k.Metadata},
 		{"issued by", k.CreatedBy},
 		{"imported", k.ImportedAt},
+		{"leaked", k.LeakedAt},
 		{"created", k.CreatedAt},
 	}, more...)...)
 }
@@ -126,12 +129,14 @@ type keyFlags struct {
 	Prefix    string `help:"Only those whose token begins so." placeholder:"TEXT"`
 	Last4     string `name:"last4" help:"Only those whose token ends so." placeholder:"TEXT"`
 	CreatedBy string `help:"Only those that this one issued: type and id." placeholder:"TYPE:ID"`
+	Leaked    bool   `help:"Only those that were reported as leaked."`
 	Expiring  *ttl   `help:"Only those that end within this time, such as 30d." placeholder:"DURATION"`
 }
 
 func (f keyFlags) filter(page client.ListOptions) client.APIKeyFilter {
 	out := client.APIKeyFilter{
-		Environment: f.Env, Product: f.Product, State: f.State, Prefix: f.Prefix, Last4: f.Last4, CreatedBy: f.CreatedBy, ListOptions: page,
+		Environment: f.Env, Product: f.Product, State: f.State, Prefix: f.Prefix, Last4: f.Last4, CreatedBy: f.CreatedBy, Leaked: f.Leaked,
+		ListOptions: page,
 	}
 	if f.Expiring != nil {
 		out.ExpiringBefore = *f.Expiring.from(time.Now())

@@ -34,6 +34,7 @@ type serverFlags struct {
 	OIDCOrgClaim    string        `help:"Claim that makes a JWT a tenant's: its id, slug or external id." env:"LANDLORD_OIDC_ORGANIZATION_CLAIM" name:"oidc-organization-claim" default:"org_id" placeholder:"CLAIM"`
 	TokenTTL        ttl           `help:"How long access tokens live unless their issuer says otherwise." env:"LANDLORD_TOKEN_TTL" default:"90d" placeholder:"DURATION"`
 	TokenMaxTTL     ttl           `help:"How long access tokens may live at most." env:"LANDLORD_TOKEN_MAX_TTL" default:"366d" placeholder:"DURATION"`
+	ScanningKeys    string        `help:"Public keys of GitHub's secret scanning, an https URL or a file: https://api.github.com/meta/public_keys/secret_scanning. Without it GitHub's reports are not taken." env:"LANDLORD_GITHUB_SCANNING_KEYS" name:"github-scanning-keys" placeholder:"URL|FILE"`
 	ShutdownTimeout time.Duration `help:"How long open requests may take to end." env:"LANDLORD_SHUTDOWN_TIMEOUT" default:"15s" placeholder:"DURATION"`
 
 	KeepEvents          ttl `help:"How long events and the deliveries of webhooks are kept, at least 14d; by whole months. 0s is for ever." env:"LANDLORD_KEEP_EVENTS" default:"90d" placeholder:"DURATION"`
@@ -48,7 +49,7 @@ func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL 
 		DatabaseURL: databaseURL, MaxConns: f.MaxConns,
 		RedisURL: f.RedisURL, RedisTimeout: f.RedisTimeout,
 		Listen: f.Listen, PrivateListen: f.PrivateListen, ExtAuthzListen: f.ExtAuthzListen,
-		Keys: keys, KeyBrand: f.KeyBrand,
+		Keys: keys, KeyBrand: f.KeyBrand, GitHubScanningKeys: f.ScanningKeys,
 		TokenLimits: operator.Limits{DefaultTTL: time.Duration(f.TokenTTL), MaxTTL: time.Duration(f.TokenMaxTTL)},
 		Version:     release(), Logger: log, ShutdownTimeout: f.ShutdownTimeout,
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/landlordhq/landlord/internal/idempotency"
 	"github.com/landlordhq/landlord/internal/operator"
 	"github.com/landlordhq/landlord/internal/project"
+	"github.com/landlordhq/landlord/internal/scanning"
 	"github.com/landlordhq/landlord/internal/tenant"
 	"github.com/landlordhq/landlord/internal/webhook"
 )
@@ -46,6 +47,9 @@ type Services struct {
 	// ResolveTenant turns what a path names a tenant by ("tenant_…", a bare UUID,
 	// "slug:NAME") into its id. Whether it is the caller's, the operation asks.
 	ResolveTenant func(ctx context.Context, ref string) (id.Tenant, error)
+
+	// Scanning checks what GitHub's secret scanning sends; nil takes nothing.
+	Scanning *scanning.Verifier
 
 	Operators *operator.Service
 	Audit     *audit.Service

@@ -48,6 +48,7 @@ type APIKey struct {
 	UsageCount     int64       `json:"usage_count" doc:"Verifications that answered VALID, up to a second late."`
 	Metadata       Metadata    `json:"metadata" doc:"Yours; a verification returns it."`
 	ImportedAt     *time.Time  `json:"imported_at,omitempty" doc:"Absent: its token was made here."`
+	LeakedAt       *time.Time  `json:"leaked_at,omitempty" doc:"When it was first reported as leaked; absent: it never was."`
 	CreatedBy      string      `json:"created_by,omitempty" example:"user:operator_01jd3q8v6ze3nbq2m5xk7c9w4t" doc:"Who issued it: type and id."`
 	CreatedAt      time.Time   `json:"created_at"`
 	UpdatedAt      time.Time   `json:"updated_at" doc:"Use of the key does not move it."`
@@ -182,7 +183,7 @@ func (a *API) apiKeyOf(k apikey.Key) APIKey {
 		IsActive:   k.IsActive, DisabledAt: utc(k.DisabledAt), DisabledReason: k.DisabledReason, State: string(a.s.APIKeys.StateOf(k)), ExpiresAt: utc(k.ExpiresAt), RevokedAt: utc(k.RevokedAt),
 		RevokedReason: k.RevokedReason, RotatedFrom: k.RotatedFrom, RotatedTo: k.RotatedTo, GraceEndsAt: utc(k.GraceEndsAt), Generation: k.Generation,
 		LastUsedAt: utc(k.LastUsedAt), LastUsedIP: k.LastUsedIP, UsageCount: k.UsageCount, Metadata: k.Metadata,
-		ImportedAt: utc(k.ImportedAt), CreatedBy: k.CreatedBy,
+		ImportedAt: utc(k.ImportedAt), LeakedAt: utc(k.LeakedAt), CreatedBy: k.CreatedBy,
 		CreatedAt: k.CreatedAt.UTC(), UpdatedAt: k.UpdatedAt.UTC(),
 	}
 }
@@ -305,13 +306,14 @@ type KeyQuery struct {
 	Prefix         string    `query:"prefix" maxLength:"40" doc:"Only those whose token begins so; at most 4 characters of its random part are kept."`
 	Last4          string    `query:"last4" minLength:"4" maxLength:"4" doc:"Only those whose token ends so."`
 	CreatedBy      string    `query:"created_by" maxLength:"200" example:"user:operator_01jd3q8v6ze3nbq2m5xk7c9w4t" doc:"Only those that this one issued: type and id."`
+	Leaked         bool      `query:"leaked" doc:"true: only those that were reported as leaked."`
 	ExpiringBefore time.Time `query:"expiring_before" doc:"Only those that end, or whose grace ends, before this instant; revoked ones left out."`
 }
 
 func (q KeyQuery) filter() apikey.Filter {
 	f := apikey.Filter{
 		Product: q.Product, Environment: apikey.Environment(q.Environment), State: apikey.State(q.State), Prefix: q.Prefix, Last4: q.Last4,
-		CreatedBy: q.CreatedBy,
+		CreatedBy: q.CreatedBy, Leaked: q.Leaked,
 	}
 	if !q.ExpiringBefore.IsZero() {
 		f.ExpiringBefore = &q.ExpiringBefore

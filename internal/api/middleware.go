@@ -144,7 +144,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c *call, next http.H
 	o, known := a.ops[pattern]
 	c.pattern = pattern
 	if !known {
-		if pattern != "" { // a page without a credential: /openapi.json, /docs
+		if pattern != "" { // without a credential: a page, or who signs what he sends
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -282,6 +282,16 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request, c *call, check func(
 	return err
 }
 
+// locate finds out where a request is from.
+func (a *API) locate(r *http.Request, c *call) {
+	c.from.RequestID, c.from.UserAgent = c.id, clip(strings.ToValidUTF8(r.UserAgent(), "�"), 512)
+	if a.s.ClientIP != nil {
+		c.from.SourceIP = a.s.ClientIP(r)
+	} else if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		c.from.SourceIP = ap.Addr().Unmap().WithZone("")
+	}
+}
+
 // authenticate finds out where a request is from, and whose it is.
 func (a *API) authenticate(r *http.Request, c *call, check func(ctx context.Context, bearer string) (access.Principal, error)) error {
 	values := r.Header["Authorization"]
@@ -293,12 +303,7 @@ func (a *API) authenticate(r *http.Request, c *call, check func(ctx context.Cont
 	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || bearer == "" {
 		return errNoCredential
 	}
-	c.from.RequestID, c.from.UserAgent = c.id, clip(strings.ToValidUTF8(r.UserAgent(), "�"), 512)
-	if a.s.ClientIP != nil {
-		c.from.SourceIP = a.s.ClientIP(r)
-	} else if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		c.from.SourceIP = ap.Addr().Unmap().WithZone("")
-	}
+	a.locate(r, c)
 	who, err := check(&c.ctx, bearer)
 	if err != nil {
 		return err

@@ -16,6 +16,8 @@ func (a *API) routes() {
 	a.auditRoutes()
 	a.apiKeyRoutes()
 	a.keyImportRoutes()
+	a.keyLeakRoutes()
+	a.scanningRoutes()
 	a.keyPolicyRoutes()
 	a.tenantRateLimitRoutes()
 	a.catalogRoutes()

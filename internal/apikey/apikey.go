@@ -93,6 +93,7 @@ type Key struct {
 	UsageCount     int64            `db:"usage_count"` // verifications that answered VALID
 	Metadata       map[string]any   `db:"metadata"`    // a verification returns it
 	ImportedAt     *time.Time       `db:"imported_at"` // nil: its token was made here
+	LeakedAt       *time.Time       `db:"leaked_at"`   // when it was first reported as leaked; nil: never
 	CreatedBy      string           `db:"created_by"`
 	CreatedAt      time.Time        `db:"created_at"`
 	UpdatedAt      time.Time        `db:"updated_at"`
@@ -285,6 +286,7 @@ type Filter struct {
 	Prefix         string      // "": any; else the Prefix begins with it
 	Last4          string      // "": any
 	CreatedBy      string      // "": anybody; else type:id of who issued it
+	Leaked         bool        // only those that were reported as leaked
 	ExpiringBefore *time.Time  // keys whose expires_at or grace ends before it
 	Page           page.Request
 }

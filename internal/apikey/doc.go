@@ -36,7 +36,9 @@
 // is known and on its list; and only where the policies of its tenant and of all
 // above it allow that, too. A key never holds a permission on landlord's API that
 // its maker did not hold, and none at all when it is a test key or a project's.
-// Revoking is possible whatever the tenant's status is.
+// Revoking is possible whatever the tenant's status is. So is a report that a key
+// has leaked, which does to it what the strictest of those policies says, once for
+// each place.
 //
 // A retired key answers EXPIRED, not REVOKED: nobody withdrew it, its time ran out.
 //
@@ -46,6 +48,6 @@
 // products (default_config, scopes), joined in the statement of a miss; products
 // and tenant_projects when a key is made.
 //
-// Writes: api_keys, tenant_key_policies, api_key_flushes. Deliberately not here: named and shared limits, imports, and
+// Writes: api_keys, api_key_leaks, tenant_key_policies, api_key_flushes. Deliberately not here: named and shared limits, imports, and
 // what a gateway's protocol wants (package gateway).
 package apikey

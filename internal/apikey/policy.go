@@ -264,7 +264,8 @@ func (s *Service) PutPolicy(ctx context.Context, p PutPolicyParams) (Policy, Rul
 		is := Policy{
 			TenantID: p.TenantID, AllowedIPs: p.AllowedIPs, Environments: p.Environments, MaxAgeDays: p.MaxAgeDays, LeakAction: p.LeakAction,
 		}
-		if changed = !was.same(is); changed {
+		// The first counts although it says what holds without any: above, another may say less.
+		if changed = was.CreatedAt.IsZero() || !was.same(is); changed {
 			if err := upsertPolicy(ctx, tx, &is); err != nil {
 				return err
 			}

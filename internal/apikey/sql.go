@@ -19,7 +19,7 @@ const keyColumns = `
 	id, tenant_id, project_id, COALESCE(product, '') AS product, environment::text AS environment, name, description,
 	prefix, last4, scopes, allowed_ips, rate_limit_rpm, rate_limits, is_active, disabled_at, COALESCE(disabled_reason, '') AS disabled_reason,
 	expires_at, revoked_at, COALESCE(revoked_reason, '') AS revoked_reason, rotated_from, rotated_to, grace_ends_at, generation, origin_id,
-	last_used_at, last_used_ip, usage_count, metadata, imported_at, COALESCE(created_by, '') AS created_by, created_at, updated_at`
+	last_used_at, last_used_ip, usage_count, metadata, imported_at, leaked_at, COALESCE(created_by, '') AS created_by, created_at, updated_at`
 
 const insertKeySQL = `
 INSERT INTO api_keys (
@@ -293,6 +293,7 @@ LIMIT @limit`
 	wherePrefix      = ` prefix ~>=~ @prefix AND prefix ~<~ @prefix_end`
 	whereLast4       = ` last4 = @last4`
 	whereCreatedBy   = ` created_by = @created_by`
+	whereLeaked      = ` leaked_at IS NOT NULL`
 	whereRevoked     = ` revoked_at IS NOT NULL`
 	whereDisabled    = ` revoked_at IS NULL AND NOT is_active`
 	whereExpired     = ` revoked_at IS NULL AND is_active AND (expires_at <= @now OR grace_ends_at <= @now)`
@@ -330,6 +331,7 @@ func keyConditions(f Filter, after id.APIKey, now time.Time, first string) (stri
 	add(f.Prefix != "", wherePrefix)
 	add(f.Last4 != "", whereLast4)
 	add(f.CreatedBy != "", whereCreatedBy)
+	add(f.Leaked, whereLeaked)
 	add(f.State != "", whereState(f.State))
 	if f.ExpiringBefore != nil {
 		add(f.State != Active, whereEnding)
@@ -430,6 +432,62 @@ RETURNING` + keyColumns
 
 func revokeKey(ctx context.Context, tx pg.Tx, tenant id.Tenant, key id.APIKey, reason string, now time.Time) (Key, error) {
 	return pg.One[Key](ctx, tx, revokeKeySQL, pg.Named{"tenant_id": tenant, "id": key, "reason": reason, "now": now})
+}
+
+const updateLeakedSQL = `
+UPDATE api_keys
+SET leaked_at = @leaked_at,
+	revoked_at = @revoked_at,
+	revoked_reason = NULLIF(@revoked_reason, ''),
+	is_active = @is_active,
+	disabled_at = @disabled_at,
+	disabled_reason = NULLIF(@disabled_reason, '')
+WHERE tenant_id = @tenant_id
+	AND id = @id
+RETURNING` + keyColumns
+
+func updateLeaked(ctx context.Context, tx pg.Tx, k *Key) (Key, error) {
+	return pg.One[Key](ctx, tx, updateLeakedSQL, pg.Named{
+		"tenant_id": k.TenantID, "id": k.ID, "leaked_at": k.LeakedAt, "revoked_at": k.RevokedAt, "revoked_reason": k.RevokedReason,
+		"is_active": k.IsActive, "disabled_at": k.DisabledAt, "disabled_reason": k.DisabledReason,
+	})
+}
+
+const insertLeakSQL = `
+INSERT INTO api_key_leaks (id, tenant_id, key_id, source, url, reported_by, action, created_at)
+VALUES (@id, @tenant_id, @key_id, @source, @url, @reported_by, @action, @created_at)`
+
+func insertLeak(ctx context.Context, tx pg.Tx, l *Leak) error {
+	_, err := tx.Exec(ctx, insertLeakSQL, pg.Named{
+		"id": l.ID, "tenant_id": l.TenantID, "key_id": l.KeyID, "source": l.Source, "url": l.URL, "reported_by": l.ReportedBy,
+		"action": string(l.Action), "created_at": l.CreatedAt,
+	})
+	return err
+}
+
+const countLeaksSQL = `
+SELECT COALESCE(bool_or(source = $3 AND url = $4), FALSE), count(*)
+FROM api_key_leaks
+WHERE tenant_id = $1
+	AND key_id = $2`
+
+// countLeaks reads whether a place of a key was told of, and how many were.
+func countLeaks(ctx context.Context, tx pg.Tx, tenant id.Tenant, key id.APIKey, source, url string) (told bool, places int, err error) {
+	err = tx.QueryRow(ctx, countLeaksSQL, tenant, key, source, url).Scan(&told, &places)
+	return told, places, err
+}
+
+const listLeaksSQL = `
+SELECT id, tenant_id, key_id, source, url, reported_by, action, created_at
+FROM api_key_leaks
+WHERE tenant_id = @tenant_id
+	AND key_id = @key_id
+	AND (@after::uuid IS NULL OR id < @after)
+ORDER BY id DESC
+LIMIT @limit`
+
+func listLeaks(ctx context.Context, tx pg.Tx, tenant id.Tenant, key id.APIKey, after id.KeyLeak, limit int) ([]Leak, error) {
+	return pg.Collect[Leak](ctx, tx, listLeaksSQL, pg.Named{"tenant_id": tenant, "key_id": key, "after": after, "limit": limit})
 }
 
 const retireKeySQL = `

@@ -28,6 +28,7 @@ import (
 	"github.com/landlordhq/landlord/internal/pg"
 	"github.com/landlordhq/landlord/internal/project"
 	"github.com/landlordhq/landlord/internal/ratelimit"
+	"github.com/landlordhq/landlord/internal/scanning"
 	"github.com/landlordhq/landlord/internal/telemetry"
 	"github.com/landlordhq/landlord/internal/tenant"
 	"github.com/landlordhq/landlord/internal/webhook"
@@ -92,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 		metrics: telemetry.NewMetrics(telemetry.ReadBuild(cfg.Version)),
 	}
 	a.closers = append(a.closers, func(context.Context) { db.Close() })
-	if err := a.compose(); err != nil {
+	if err := a.compose(ctx); err != nil {
 		a.Close(ctx)
 		return nil, err
 	}
@@ -100,7 +101,7 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 }
 
 // compose makes the services and hands them to the faces.
-func (a *App) compose() error {
+func (a *App) compose(ctx context.Context) error {
 	a.idempotency = idempotency.New(a.db, a.cfg.Keys, a.cfg.Now)
 	a.feed = changefeed.New(a.db, a.log)
 	a.audits = audit.New(a.db)
@@ -148,9 +149,13 @@ func (a *App) compose() error {
 	}
 	a.loops = loops
 
+	scanner, err := scanning.New(ctx, scanning.Config{Keys: a.cfg.GitHubScanningKeys, Client: a.outbound, Now: a.cfg.Now, Log: a.log})
+	if err != nil {
+		return err
+	}
 	a.api = api.New(api.Services{
 		Authenticate: a.authenticate, Holder: a.verifier.Holder, ClientIP: a.clientIP, Idempotency: a.idempotency, Settle: a.settle,
-		Logger: a.log, Version: a.cfg.Version,
+		Logger: a.log, Version: a.cfg.Version, Scanning: scanner,
 		ResolveTenant: a.resolveTenant, Operators: a.operators, Audit: a.audits, Tenants: a.tenants, APIKeys: a.keys,
 		Catalog: a.catalog, Entitlements: a.grants, Projects: a.projects, Webhooks: a.webhooks,
 		Events: a.events,

@@ -48,6 +48,9 @@ type Config struct {
 	KeepEvents          time.Duration
 	KeepWebhookAttempts time.Duration
 
+	// GitHubScanningKeys is where the public keys of GitHub's secret scanning are: an https URL or a file; "" takes no reports.
+	GitHubScanningKeys string
+
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 

@@ -90,7 +90,7 @@ func apiKeyContracts() map[string]contract {
 				w.newKey(t)
 				return apptest.Request{
 					Method: "GET",
-					Path:   "/v1/tenants/" + w.Tenant + "/api-keys?environment=live&state=active&prefix=ll_live_",
+					Path:   "/v1/tenants/" + w.Tenant + "/api-keys?environment=live&state=active&prefix=ll_live_&leaked=false",
 				}
 			},
 			status: 200, foreign: 404,
@@ -98,6 +98,7 @@ func apiKeyContracts() map[string]contract {
 				{"an unknown state", path("state=active", "state=asleep"), 422, "not_one_of"},
 				{"three last characters", query("last4=abc"), 422, "too_short"},
 				{"no time", query("expiring_before=soon"), 422, "wrong_format"},
+				{"leaked that is neither", path("leaked=false", "leaked=perhaps"), 422, "wrong_type"},
 			},
 		},
 		"get-api-key": {good: request("GET", "", nil), status: 200, foreign: 404, bad: gone},
@@ -215,6 +216,27 @@ func apiKeyContracts() map[string]contract {
 				{"more than a batch takes", set("items", make([]string, 1001)), 422, "too_many"},
 				{"items that are no list", set("items", "x"), 422, "wrong_type"},
 			},
+		},
+		"report-leaked-key": {
+			good: func(t *testing.T, w *world) apptest.Request {
+				_, token := w.newKey(t)
+				return apptest.Request{Method: "POST", Path: "/v1/keys/report-leak", Body: map[string]any{
+					"token": token, "source": "commit", "url": "https://example.com/commit/1",
+				}}
+			},
+			status: 200, writes: true, foreign: 200, foreignWhy: "to another tenant's credential the token is not known, and nothing is done",
+			bad: []bad{
+				{"no token", unset("token"), 422, "required"},
+				{"an empty token", set("token", ""), 422, "too_short"},
+				{"a long token", set("token", long(256)), 422, "too_long"},
+				{"a long source", set("source", long(101)), 422, "too_long"},
+				{"a URL that is no page", set("url", "javascript:alert(1)"), 422, "wrong_format"},
+			},
+		},
+		"list-key-leaks": {
+			good:   request("GET", "/leaks", nil),
+			status: 200, foreign: 404,
+			bad: gone,
 		},
 		"verify-key": {
 			good: func(t *testing.T, w *world) apptest.Request {

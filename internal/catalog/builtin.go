@@ -52,6 +52,7 @@ var builtInEvents = []EventType{
 	{Name: "api_key.disabled", Description: "An API key was stopped, until it is enabled again."},
 	{Name: "api_key.enabled", Description: "A disabled API key works again."},
 	{Name: "api_key.imported", Description: "An API key that was issued elsewhere was brought along."},
+	{Name: "api_key.leaked", Description: "An API key was reported to be where it must not be; action says what the key policy did to it."},
 	{Name: "api_key.revoked", Description: "An API key was revoked, for good."},
 	{Name: "api_key.rotated", Description: "An API key was replaced by a new one; both work until the end of the grace."},
 	{Name: "api_key.updated", Description: "An API key's name, scopes, addresses, limits or state changed."},

@@ -8,6 +8,8 @@ type (
 	Project = ID[projectKind]
 	// APIKey names an API key: key_….
 	APIKey = ID[apiKeyKind]
+	// KeyLeak names a report that an API key has leaked: leak_….
+	KeyLeak = ID[keyLeakKind]
 	// Operator names a person of the platform: operator_….
 	Operator = ID[operatorKind]
 	// Service names a service account of the platform: service_….
@@ -30,6 +32,7 @@ type (
 	tenantKind   struct{}
 	projectKind  struct{}
 	apiKeyKind   struct{}
+	keyLeakKind  struct{}
 	operatorKind struct{}
 	serviceKind  struct{}
 	tokenKind    struct{}
@@ -43,6 +46,7 @@ type (
 func (tenantKind) prefix() string   { return "tenant" }
 func (projectKind) prefix() string  { return "project" }
 func (apiKeyKind) prefix() string   { return "key" }
+func (keyLeakKind) prefix() string  { return "leak" }
 func (operatorKind) prefix() string { return "operator" }
 func (serviceKind) prefix() string  { return "service" }
 func (tokenKind) prefix() string    { return "token" }
