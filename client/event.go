@@ -184,9 +184,9 @@ type EraseEvents struct {
 type ErasedEvents struct {
 	DryRun  bool       `json:"dry_run"`
 	Before  time.Time  `json:"before"`   // what was written before is meant
-	Events  int64      `json:"events"`   // deleted by this call; of a dry run, all that there are
-	HasMore bool       `json:"has_more"` // there may be more to delete
-	Oldest  *time.Time `json:"oldest"`   // of a dry run
+	Events  int64      `json:"events"`   // deleted by this call; of a dry run, those there are, up to 1,000,000
+	HasMore bool       `json:"has_more"` // there may be more
+	Oldest  *time.Time `json:"oldest"`   // of those that a dry run counted, the oldest there are
 	Newest  *time.Time `json:"newest"`
 }
 

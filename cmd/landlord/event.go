@@ -320,10 +320,14 @@ func (c *eventEraseCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	if c.DryRun || there.Events == 0 {
-		return g.show(there, pair{"to erase", there.Events}, pair{"before", there.Before}, pair{"oldest", there.Oldest}, pair{"newest", there.Newest})
+	found := plural(int(there.Events), "event")
+	if there.HasMore {
+		found += " or more"
 	}
-	if err := g.confirm(c.Yes, "Erase %s of %s written before %s, for good?", plural(int(there.Events), "event"), c.Tenant, text(there.Before)); err != nil {
+	if c.DryRun || there.Events == 0 {
+		return g.show(there, pair{"to erase", found}, pair{"before", there.Before}, pair{"oldest", there.Oldest}, pair{"newest", there.Newest})
+	}
+	if err := g.confirm(c.Yes, "Erase %s of %s written before %s, for good?", found, c.Tenant, text(there.Before)); err != nil {
 		return err
 	}
 	in.Before, in.DryRun = there.Before, false
@@ -335,7 +339,7 @@ func (c *eventEraseCmd) Run(ctx context.Context, g *Globals) error {
 		}
 		all.Events, all.HasMore = all.Events+some.Events, some.HasMore
 		if all.HasMore {
-			g.done("Erased %d of %d.", all.Events, there.Events)
+			g.done("Erased %d of %s.", all.Events, found)
 		}
 	}
 	return g.show(all, pair{"erased", all.Events}, pair{"before", all.Before})

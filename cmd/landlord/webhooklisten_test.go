@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -215,5 +216,28 @@ func TestWebhooks_listenStopped(t *testing.T) {
 		}
 	case <-time.After(time.Minute):
 		t.Error("it did not come again")
+	}
+}
+
+// A line for a person says what was answered, or why nothing was.
+func TestForwarded_print(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 26, 1, 2, 3, 0, time.UTC)
+	var out bytes.Buffer
+	g := &Globals{out: &out}
+	for _, l := range []forwarded{
+		{At: at, EventID: "event_1", Type: "a.b", Status: 204, DurationMS: 7},
+		{At: at, EventID: "event_1", Type: "a.b", Status: 599, DurationMS: 7, Error: "not taken"},
+		{At: at, EventID: "event_1", Type: "a.b", DurationMS: 15000, Error: "no answer in time"},
+	} {
+		if err := l.print(g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = "2026-11-26T01:02:03Z  a.b  event_1  7 ms  204 No Content\n" +
+		"2026-11-26T01:02:03Z  a.b  event_1  7 ms  599: not taken\n" +
+		"2026-11-26T01:02:03Z  a.b  event_1  15000 ms  -: no answer in time\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
 	}
 }

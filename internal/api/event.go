@@ -236,9 +236,9 @@ type EraseEvents struct {
 type ErasedEvents struct {
 	DryRun  bool       `json:"dry_run"`
 	Before  time.Time  `json:"before" doc:"What was written before is meant: give it back while has_more."`
-	Events  int64      `json:"events" doc:"Deleted by this call; of a dry run, all that there are."`
-	HasMore bool       `json:"has_more" doc:"There may be more to delete: repeat the call."`
-	Oldest  *time.Time `json:"oldest,omitempty" doc:"Of a dry run: when the oldest of them was written."`
+	Events  int64      `json:"events" doc:"Deleted by this call; of a dry run, those that there are: it counts up to 1,000,000."`
+	HasMore bool       `json:"has_more" doc:"There may be more to delete: repeat the call. Of a dry run: than it counted."`
+	Oldest  *time.Time `json:"oldest,omitempty" doc:"Of a dry run: when the oldest of those that it counted was written."`
 	Newest  *time.Time `json:"newest,omitempty"`
 }
 

@@ -16,9 +16,9 @@ import (
 // Erased is what an erasure deleted, or would.
 type Erased struct {
 	Before time.Time  // what was written before is meant
-	Events int64      // deleted by this call; of a dry run, all that there are
-	More   bool       // there may be more to delete: repeat the call
-	Oldest *time.Time // of a dry run's
+	Events int64      // deleted by this call; of a dry run, those there are, up to CountMost
+	More   bool       // there may be more: repeat the call, unless it was a dry run
+	Oldest *time.Time // of those that a dry run counted, the oldest there are
 	Newest *time.Time
 }
 
@@ -32,6 +32,9 @@ type EraseParams struct {
 // EraseBatch is the most events that one call deletes, so that it stays short and
 // can be stopped between two.
 const EraseBatch = 10_000
+
+// CountMost is the most events that a dry run counts, so that it stays short too.
+const CountMost = 1_000_000
 
 // WithRecord says how an erasure is recorded, in its transaction.
 func WithRecord(record func(ctx context.Context, tx pg.Tx, tenant id.Tenant, e Erased, reason string) error) Option {
@@ -86,9 +89,9 @@ func (s *Service) Erase(ctx context.Context, tenant id.Tenant, p EraseParams) (E
 // erasable tells what there is to erase.
 func (s *Service) erasable(ctx context.Context, tenant id.Tenant, before time.Time) (e Erased, err error) {
 	err = s.db.ReadTenant(ctx, tenant, func(tx pg.Tx) error {
-		e, err = erasableOf(ctx, tx, tenant, before)
+		e, err = erasableOf(ctx, tx, tenant, before, CountMost)
 		return pg.Found(err, "tenant")
 	})
-	e.Before = before
+	e.Before, e.More = before, e.Events == CountMost
 	return e, err
 }

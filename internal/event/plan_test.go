@@ -90,6 +90,7 @@ func TestPlans(t *testing.T) {
 			}
 		}
 		checkPlan(t, app, c.big, "one, statistics "+statistics, byIDSQL, c.big, id.New[id.Event]())
+		checkPlan(t, app, c.middling, "erasable, statistics "+statistics, selectErasable, c.middling, time.Now(), CountMost)
 		checkPlan(t, app, id.Tenant{}, "news, statistics "+statistics, selectNews, uint64(5), int64(30_000), 100)
 	}
 }

@@ -424,14 +424,21 @@ const selectErasable = `
 SELECT e.events, e.oldest, e.newest
 FROM tenants AS t
 CROSS JOIN LATERAL (
-	SELECT count(*) AS events, min(created_at) AS oldest, max(created_at) AS newest
-	FROM tenant_events
-	WHERE tenant_id = $1
-		AND created_at < $2) AS e
+	SELECT count(*) AS events, min(old.created_at) AS oldest, max(old.created_at) AS newest
+	FROM (
+		SELECT created_at
+		FROM tenant_events
+		WHERE tenant_id = $1
+			AND created_at < $2
+		ORDER BY xid, seq
+		LIMIT $3) AS old) AS e
 WHERE t.id = $1`
 
 // erasableOf returns pg.ErrNoRows when there is no such tenant.
-func erasableOf(ctx context.Context, tx pg.Tx, tenant id.Tenant, before time.Time) (e Erased, err error) {
-	err = tx.QueryRow(ctx, selectErasable, tenant, before).Scan(&e.Events, &e.Oldest, &e.Newest)
+func erasableOf(ctx context.Context, tx pg.Tx, tenant id.Tenant, before time.Time, most int) (e Erased, err error) {
+	if err := planInOrder(ctx, tx); err != nil {
+		return e, err
+	}
+	err = tx.QueryRow(ctx, selectErasable, tenant, before, most).Scan(&e.Events, &e.Oldest, &e.Newest)
 	return e, err
 }

@@ -29,6 +29,9 @@
 // State is read, never pushed: whether a tenant is suspended is joined where it
 // matters. Replicas share the work through the tables alone; there is no leader.
 //
+// What the other side needs is here too: Body and SignedHeaders make the request that
+// an engine sends, from what the events API tells; Verify takes one apart.
+//
 // # Tables
 //
 // Writes: tenant_webhooks, tenant_webhook_deliveries, tenant_webhook_attempts,
