@@ -105,7 +105,8 @@ func (a *API) importItem(raw lenient[ImportAPIKey]) apikey.ImportItem {
 	item := apikey.ImportItem{
 		CreateParams: apikey.CreateParams{
 			ProjectID: b.ProjectID, Product: b.Product, Environment: apikey.Environment(cmp.Or(b.Environment, string(apikey.Live))), Name: b.Name,
-			Description: b.Description, Scopes: b.Scopes, AllowedIPs: ips, RateLimitRPM: b.RateLimitRPM, ExpiresAt: b.ExpiresAt, Metadata: b.Metadata,
+			Description: b.Description, Scopes: b.Scopes, AllowedIPs: ips, RateLimitRPM: b.RateLimitRPM,
+			RateLimits: limitRulesOf(b.RateLimits), ExpiresAt: b.ExpiresAt, Metadata: b.Metadata,
 		},
 		Token: secret.NewText(b.Token), Prefix: b.Prefix, Last4: b.Last4,
 		CreatedAt: b.CreatedAt, LastUsedAt: b.LastUsedAt, UsageCount: b.UsageCount,

@@ -97,8 +97,8 @@ func (s *Service) prepare(ctx context.Context, tenant id.Tenant, items []ImportI
 		batch = append(batch, &importing{at: i, hashes: stored, stated: item.Hash.Algorithm, key: Key{
 			ID: id.New[id.APIKey](), TenantID: tenant, ProjectID: item.ProjectID, Product: item.Product, Environment: item.Environment,
 			Name: item.Name, Description: item.Description, Prefix: item.Prefix, Last4: item.Last4, Scopes: item.Scopes,
-			AllowedIPs: item.AllowedIPs, RateLimitRPM: item.RateLimitRPM, ExpiresAt: item.ExpiresAt, Metadata: item.Metadata,
-			CreatedBy: actor(ctx), CreatedAt: created, LastUsedAt: item.LastUsedAt, UsageCount: item.UsageCount,
+			AllowedIPs: item.AllowedIPs, RateLimitRPM: item.RateLimitRPM, RateLimits: item.RateLimits, ExpiresAt: item.ExpiresAt,
+			Metadata: item.Metadata, CreatedBy: actor(ctx), CreatedAt: created, LastUsedAt: item.LastUsedAt, UsageCount: item.UsageCount,
 		}})
 	}
 	return batch

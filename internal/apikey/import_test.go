@@ -25,6 +25,7 @@ import (
 	"github.com/landlordhq/landlord/internal/patch"
 	"github.com/landlordhq/landlord/internal/pg"
 	"github.com/landlordhq/landlord/internal/pgtest"
+	"github.com/landlordhq/landlord/internal/ratelimit"
 	"github.com/landlordhq/landlord/internal/secret"
 )
 
@@ -251,6 +252,7 @@ func TestImport_keeps(t *testing.T) {
 			x.Name, x.Product, x.ProjectID, x.Environment, x.ExpiresAt = " First ", w.product, w.project, apikey.Test, &ends
 			x.CreatedAt, x.LastUsedAt, x.UsageCount = &made, &used, 4711
 			x.Metadata = map[string]any{"plan": "old"}
+			x.RateLimits = []ratelimit.Rule{{Name: "renders", Limit: 7, Window: 60}}
 		}),
 		item(foreignToken(), as(sha256Of(foreignToken()), "")),
 		item(randomToken()),
@@ -262,7 +264,7 @@ func TestImport_keeps(t *testing.T) {
 	}
 	if k.Name != "First" || k.Product != w.product || k.ProjectID != w.project || k.Environment != apikey.Test || !k.ExpiresAt.Equal(ends) ||
 		!k.CreatedAt.Equal(made) || !k.LastUsedAt.Equal(used) || k.UsageCount != 4711 || k.Metadata["plan"] != "old" || k.ImportedAt == nil ||
-		k.CreatedBy != "user:operator_1" || k.RateLimitRPM != 600 {
+		k.CreatedBy != "user:operator_1" || k.RateLimitRPM != 600 || len(k.RateLimits) != 1 || k.RateLimits[0].Limit != 7 {
 		t.Errorf("%+v", k)
 	}
 	if k.Prefix != token[:12] || k.Last4 != token[len(token)-4:] {

@@ -44,13 +44,13 @@ func insertKey(ctx context.Context, tx pg.Tx, k *Key, hash string) (Key, error) 
 const insertKeysSQL = `
 INSERT INTO api_keys (
 	id, tenant_id, project_id, product, environment, name, description, prefix, last4, hash, scopes, allowed_ips,
-	rate_limit_rpm, expires_at, metadata, created_by, created_at, last_used_at, usage_count, imported_at)
+	rate_limit_rpm, rate_limits, expires_at, metadata, created_by, created_at, last_used_at, usage_count, imported_at)
 SELECT k.id, k.tenant_id, k.project_id, k.product, k.environment::api_key_environment, k.name, k.description, k.prefix, k.last4,
-	k.hash, k.scopes, k.allowed_ips, k.rate_limit_rpm, k.expires_at, k.metadata, k.created_by, k.created_at, k.last_used_at,
+	k.hash, k.scopes, k.allowed_ips, k.rate_limit_rpm, k.rate_limits, k.expires_at, k.metadata, k.created_by, k.created_at, k.last_used_at,
 	k.usage_count, NOW()
 FROM jsonb_to_recordset($1) AS k (
 	id UUID, tenant_id UUID, project_id UUID, product TEXT, environment TEXT, name TEXT, description TEXT, prefix TEXT,
-	last4 TEXT, hash TEXT, scopes TEXT[], allowed_ips CIDR[], rate_limit_rpm INT, expires_at TIMESTAMPTZ, metadata JSONB,
+	last4 TEXT, hash TEXT, scopes TEXT[], allowed_ips CIDR[], rate_limit_rpm INT, rate_limits JSONB, expires_at TIMESTAMPTZ, metadata JSONB,
 	created_by TEXT, created_at TIMESTAMPTZ, last_used_at TIMESTAMPTZ, usage_count BIGINT)
 ORDER BY k.name
 ON CONFLICT DO NOTHING
@@ -58,25 +58,26 @@ RETURNING id`
 
 // keyRecord is a key as insertKeysSQL takes it.
 type keyRecord struct {
-	ID           string         `json:"id"`
-	TenantID     string         `json:"tenant_id"`
-	ProjectID    *string        `json:"project_id"`
-	Product      *string        `json:"product"`
-	Environment  Environment    `json:"environment"`
-	Name         string         `json:"name"`
-	Description  string         `json:"description"`
-	Prefix       string         `json:"prefix"`
-	Last4        string         `json:"last4"`
-	Hash         string         `json:"hash"`
-	Scopes       []string       `json:"scopes"`
-	AllowedIPs   []netip.Prefix `json:"allowed_ips"`
-	RateLimitRPM int            `json:"rate_limit_rpm"`
-	ExpiresAt    *time.Time     `json:"expires_at"`
-	Metadata     map[string]any `json:"metadata"`
-	CreatedBy    string         `json:"created_by"`
-	CreatedAt    time.Time      `json:"created_at"`
-	LastUsedAt   *time.Time     `json:"last_used_at"`
-	UsageCount   int64          `json:"usage_count"`
+	ID           string           `json:"id"`
+	TenantID     string           `json:"tenant_id"`
+	ProjectID    *string          `json:"project_id"`
+	Product      *string          `json:"product"`
+	Environment  Environment      `json:"environment"`
+	Name         string           `json:"name"`
+	Description  string           `json:"description"`
+	Prefix       string           `json:"prefix"`
+	Last4        string           `json:"last4"`
+	Hash         string           `json:"hash"`
+	Scopes       []string         `json:"scopes"`
+	AllowedIPs   []netip.Prefix   `json:"allowed_ips"`
+	RateLimitRPM int              `json:"rate_limit_rpm"`
+	RateLimits   []ratelimit.Rule `json:"rate_limits"`
+	ExpiresAt    *time.Time       `json:"expires_at"`
+	Metadata     map[string]any   `json:"metadata"`
+	CreatedBy    string           `json:"created_by"`
+	CreatedAt    time.Time        `json:"created_at"`
+	LastUsedAt   *time.Time       `json:"last_used_at"`
+	UsageCount   int64            `json:"usage_count"`
 }
 
 // insertKeys makes keys and returns the ids of those that were made.
@@ -87,7 +88,7 @@ func insertKeys(ctx context.Context, tx pg.Tx, batch []*importing) (map[id.APIKe
 		records[i] = keyRecord{
 			ID: k.ID.UUID(), TenantID: k.TenantID.UUID(), Environment: k.Environment, Name: k.Name, Description: k.Description,
 			Prefix: k.Prefix, Last4: k.Last4, Hash: x.hashes[0], Scopes: k.Scopes, AllowedIPs: orNull(k.AllowedIPs), RateLimitRPM: k.RateLimitRPM,
-			ExpiresAt: k.ExpiresAt, Metadata: k.Metadata, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt, LastUsedAt: k.LastUsedAt,
+			RateLimits: orEmpty(k.RateLimits), ExpiresAt: k.ExpiresAt, Metadata: k.Metadata, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt, LastUsedAt: k.LastUsedAt,
 			UsageCount: k.UsageCount,
 		}
 		if !k.ProjectID.IsZero() {

@@ -30,6 +30,7 @@ func TestImport_items(t *testing.T) {
 		{`{"name": "i", "token": "old_` + rand.Text() + `", "expires_at": "tomorrow"}`, "wrong_format", "expires_at"},
 		{`{"name": "j", "token": "old_` + rand.Text() + `", "project_id": "x"}`, "id_malformed", ""},
 		{`{"name": "k", "token": "old_` + rand.Text() + `", "usage_count": -1}`, "out_of_range", "usage_count"},
+		{`{"name": "l", "token": "old_` + rand.Text() + `", "rate_limits": [{"name": "key", "limit": 1, "window": 1}]}`, "name_reserved", "rate_limits[0].name"},
 		{`"x"`, "wrong_type", ""},
 		{`null`, "wrong_type", ""},
 		{`[]`, "wrong_type", ""},
