@@ -407,13 +407,14 @@ CREATE TABLE public.api_keys (
     disabled_reason text,
     generation integer DEFAULT 1 NOT NULL,
     origin_id uuid,
-    expiry_notice_at timestamp with time zone,
     imported_at timestamp with time zone,
     rate_limits jsonb DEFAULT '[]'::jsonb NOT NULL,
     leaked_at timestamp with time zone,
+    expiry_told integer DEFAULT 2147483647 NOT NULL,
     CONSTRAINT api_keys_allowed_ips_check CHECK ((cardinality(allowed_ips) > 0)),
     CONSTRAINT api_keys_disabled_check CHECK (((disabled_at IS NULL) OR (NOT is_active))),
     CONSTRAINT api_keys_disabled_reason_check CHECK (((disabled_reason IS NULL) OR (disabled_at IS NOT NULL))),
+    CONSTRAINT api_keys_expiry_told_check CHECK ((expiry_told >= 0)),
     CONSTRAINT api_keys_generation_check CHECK ((generation > 0)),
     CONSTRAINT api_keys_hash_check CHECK ((hash <> ''::text)),
     CONSTRAINT api_keys_last4_check CHECK ((char_length(last4) <= 4)),
@@ -469,13 +470,13 @@ COMMENT ON COLUMN public.api_keys.generation IS 'How many keys the chain of rota
 
 COMMENT ON COLUMN public.api_keys.origin_id IS 'The first key of the chain of rotations; NULL = this one.';
 
-COMMENT ON COLUMN public.api_keys.expiry_notice_at IS 'When the next notice of its end is due: 30, 7 and 1 days before expires_at and then; NULL = none is to come. Bookkeeping, not part of the ETag.';
-
 COMMENT ON COLUMN public.api_keys.imported_at IS 'When it was imported; NULL = its token was made here.';
 
 COMMENT ON COLUMN public.api_keys.rate_limits IS 'Named limits beside rate_limit_rpm: [{"name": "renders", "limit": 100, "window": 60, "burst": 20, "named_only": true}]; window in seconds.';
 
 COMMENT ON COLUMN public.api_keys.leaked_at IS 'When it was first reported as leaked; NULL = it never was.';
+
+COMMENT ON COLUMN public.api_keys.expiry_told IS 'The notice of its end that was given last, as how many seconds were left by it: 0 = that it has ended, 2147483647 = none. Bookkeeping, not part of the ETag.';
 
 CREATE TABLE public.audit_log (
     id bigint NOT NULL,
@@ -1879,7 +1880,7 @@ CREATE INDEX api_keys_created_by_idx ON public.api_keys USING btree (created_by,
 
 CREATE INDEX api_keys_expires_idx ON public.api_keys USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (revoked_at IS NULL));
 
-CREATE INDEX api_keys_expiry_notice_idx ON public.api_keys USING btree (expiry_notice_at) WHERE (expiry_notice_at IS NOT NULL);
+CREATE INDEX api_keys_expiry_told_idx ON public.api_keys USING btree (expiry_told, expires_at) WHERE ((expires_at IS NOT NULL) AND (revoked_at IS NULL) AND (rotated_to IS NULL) AND (expiry_told > 0));
 
 CREATE INDEX api_keys_grace_ends_idx ON public.api_keys USING btree (grace_ends_at) WHERE ((grace_ends_at IS NOT NULL) AND (revoked_at IS NULL));
 

@@ -156,7 +156,7 @@ func TestSchema_touchUpdatedAt(t *testing.T) {
 
 	// What does not count as configuration is an exception that is named here.
 	exempt := map[string][]string{
-		"api_keys":        {"expiry_notice_at", "generation", "hash", "imported_at", "last_used_at", "last_used_ip", "origin_id", "usage_count"},
+		"api_keys":        {"expiry_told", "generation", "hash", "imported_at", "last_used_at", "last_used_ip", "origin_id", "usage_count"},
 		"access_tokens":   {"hash", "last_used_at", "last_used_ip"},
 		"operators":       {"last_seen_at"},
 		"tenant_webhooks": {"consecutive_failures", "first_failure_at", "last_status_code", "last_triggered_at", "warned_percent"},

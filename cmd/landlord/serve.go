@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/landlordhq/landlord/internal/apikey"
 	"github.com/landlordhq/landlord/internal/app"
 	"github.com/landlordhq/landlord/internal/event"
 	"github.com/landlordhq/landlord/internal/operator"
@@ -37,6 +38,8 @@ type serverFlags struct {
 	ScanningKeys    string        `help:"Public keys of GitHub's secret scanning, an https URL or a file: https://api.github.com/meta/public_keys/secret_scanning. Without it GitHub's reports are not taken." env:"LANDLORD_GITHUB_SCANNING_KEYS" name:"github-scanning-keys" placeholder:"URL|FILE"`
 	ShutdownTimeout time.Duration `help:"How long open requests may take to end." env:"LANDLORD_SHUTDOWN_TIMEOUT" default:"15s" placeholder:"DURATION"`
 
+	KeyNotices []ttl `help:"How long before its end there are events that tell of an API key." env:"LANDLORD_KEY_NOTICES" default:"30d,7d,1d" placeholder:"DURATION"`
+
 	KeepEvents          ttl `help:"How long events and the deliveries of webhooks are kept, at least 14d; by whole months. 0s is for ever." env:"LANDLORD_KEEP_EVENTS" default:"90d" placeholder:"DURATION"`
 	KeepWebhookAttempts ttl `help:"How long the tries of webhooks are kept, likewise." env:"LANDLORD_KEEP_WEBHOOK_ATTEMPTS" default:"90d" placeholder:"DURATION"`
 
@@ -57,6 +60,12 @@ func (f serverFlags) config(log *slog.Logger, keys *secret.Keyring, databaseURL 
 		return cfg, err
 	}
 	cfg.KeepEvents, cfg.KeepWebhookAttempts = time.Duration(f.KeepEvents), time.Duration(f.KeepWebhookAttempts)
+	for _, d := range f.KeyNotices {
+		cfg.KeyNotices = append(cfg.KeyNotices, time.Duration(d))
+	}
+	if err := apikey.ValidateNotices(cfg.KeyNotices); err != nil {
+		return cfg, fmt.Errorf("--key-notices: %w", err)
+	}
 	if f.OIDCIssuer != "" {
 		cfg.OIDC = operator.OIDC{Issuer: f.OIDCIssuer, Audience: f.OIDCAudience, OrganizationClaim: f.OIDCOrgClaim}
 		if err := cfg.OIDC.Validate(); err != nil {

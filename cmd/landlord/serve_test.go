@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,35 @@ func TestServerFlags_keep(t *testing.T) {
 			}
 		case err != nil || cfg.KeepEvents != tc.events || cfg.KeepWebhookAttempts != tc.attempts:
 			t.Errorf("%s: keeps %v and %v, %v", tc.name, cfg.KeepEvents, cfg.KeepWebhookAttempts, err)
+		}
+	}
+}
+
+// Keys are told of as long before their end as the flag says, and it says so itself
+// when that can't be.
+func TestServerFlags_keyNotices(t *testing.T) {
+	t.Parallel()
+	const days = 24 * time.Hour
+	for name, tc := range map[string]struct {
+		notices []ttl
+		refused string
+	}{
+		"some":      {[]ttl{ttl(60 * days), ttl(2 * time.Hour)}, ""},
+		"too short": {[]ttl{ttl(time.Second)}, "--key-notices: "},
+		"too many":  {make([]ttl, 11), "--key-notices: "},
+	} {
+		f := serverFlags{
+			KeyNotices: tc.notices, egressFlags: egressFlags{EgressTimeout: time.Second, EgressConnectTimeout: time.Second},
+			deliveryFlags: deliveryFlags{WebhookSchedule: []time.Duration{0}, WebhookTTL: ttl(days), WebhookInFlight: 1, WebhookDisableAfter: 1},
+		}
+		cfg, err := f.config(slog.New(slog.DiscardHandler), nil, "")
+		switch {
+		case tc.refused != "":
+			if err == nil || !strings.HasPrefix(err.Error(), tc.refused) {
+				t.Errorf("%s: got %v", name, err)
+			}
+		case err != nil || !slices.Equal(cfg.KeyNotices, []time.Duration{60 * days, 2 * time.Hour}):
+			t.Errorf("%s: %v, %v", name, cfg.KeyNotices, err)
 		}
 	}
 }

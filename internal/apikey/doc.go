@@ -40,6 +40,9 @@
 // has leaked, which does to it what the strictest of those policies says, once for
 // each place.
 //
+// Whoever depends on a key is told before it ends and once it has: each notice once,
+// because what was told is a mark on the key that only moves towards its end.
+//
 // A retired key answers EXPIRED, not REVOKED: nobody withdrew it, its time ran out.
 //
 // # Reads

@@ -20,6 +20,7 @@ type importing struct {
 	key    Key
 	hashes []string // in which its token may be stored, the first of which it is to be
 	stated HashAlgorithm
+	told   int32     // the mark of its end
 	is     id.APIKey // the tenant's key that the token is already
 }
 
@@ -135,6 +136,9 @@ func (s *Service) admit(ctx context.Context, tx pg.Tx, tenant id.Tenant, batch [
 		}
 		return nil
 	})
+	for _, x := range batch {
+		x.told = s.notices.mark(x.key.ExpiresAt, now)
+	}
 	inserted, err := insertKeys(ctx, tx, batch)
 	if err != nil {
 		return nil, err

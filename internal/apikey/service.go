@@ -23,6 +23,7 @@ import (
 type Config struct {
 	Brand    string // first word of new tokens; "" is "ll"
 	Verifier *Verifier
+	Notices  []time.Duration // how long before its end a key is told of; nil: DefaultNotices
 	Now      func() time.Time
 	Random   io.Reader
 }
@@ -36,6 +37,7 @@ type Service struct {
 	ring     *secret.Keyring
 	brand    string
 	verifier *Verifier
+	notices  notices
 	now      func() time.Time
 	random   io.Reader
 }
@@ -48,12 +50,19 @@ var constraints = pg.Constraints{
 	"api_keys_project_fkey":           fault.InvalidField("project_id", "project_not_found", "The tenant has no such project."),
 }
 
-// New returns a service. It fails on a brand that can't begin tokens.
+// New returns a service. It fails on a brand that can't begin tokens, and on notices
+// that can't be given.
 func New(db *pg.DB, ring *secret.Keyring, c Config) (*Service, error) {
 	if c.Brand == "" {
 		c.Brand = DefaultBrand
 	}
 	if err := ValidateBrand(c.Brand); err != nil {
+		return nil, err
+	}
+	if c.Notices == nil {
+		c.Notices = DefaultNotices()
+	}
+	if err := ValidateNotices(c.Notices); err != nil {
 		return nil, err
 	}
 	if c.Now == nil {
@@ -63,7 +72,7 @@ func New(db *pg.DB, ring *secret.Keyring, c Config) (*Service, error) {
 		c.Random = rand.Reader
 	}
 	return &Service{
-		db: db.With(constraints), ring: ring, brand: c.Brand, verifier: c.Verifier, now: c.Now, random: c.Random,
+		db: db.With(constraints), ring: ring, brand: c.Brand, verifier: c.Verifier, notices: newNotices(c.Notices), now: c.Now, random: c.Random,
 	}, nil
 }
 
@@ -119,7 +128,7 @@ func (s *Service) issue(ctx context.Context, tx pg.Tx, k Key) (Key, string, erro
 		return k, "", err
 	}
 	k.Prefix, k.Last4 = prefix, last4
-	k, err = insertKey(ctx, tx, &k, s.ring.Digest(token))
+	k, err = insertKey(ctx, tx, &k, s.ring.Digest(token), s.notices.mark(k.ExpiresAt, s.now()))
 	return k, token, err
 }
 
@@ -248,7 +257,7 @@ func (s *Service) Update(ctx context.Context, p UpdateParams) (Key, error) {
 				return err
 			}
 		}
-		if k, err = updateKey(ctx, tx, &k); err != nil {
+		if k, err = updateKey(ctx, tx, &k, s.notices.mark(k.ExpiresAt, s.now())); err != nil {
 			return err
 		}
 		return s.record(ctx, tx, "api_key.updated", k, "", map[string]any{"changes": differences(was, k, fields)})
@@ -335,7 +344,7 @@ func (s *Service) turn(ctx context.Context, tenant id.Tenant, key id.APIKey, on 
 			return fault.Conflict("api_key_disabled", "The key is disabled already.")
 		}
 		k.turn(on, reason, s.now())
-		if k, err = updateKey(ctx, tx, &k); err != nil {
+		if k, err = updateKey(ctx, tx, &k, s.notices.mark(k.ExpiresAt, s.now())); err != nil {
 			return err
 		}
 		return s.record(ctx, tx, action, k, reason, map[string]any{"prefix": k.Prefix, "last4": k.Last4, "reason": reason})

@@ -24,18 +24,19 @@ const keyColumns = `
 const insertKeySQL = `
 INSERT INTO api_keys (
 	id, tenant_id, project_id, product, environment, name, description, prefix, last4, hash, scopes, allowed_ips,
-	rate_limit_rpm, rate_limits, expires_at, rotated_from, generation, origin_id, metadata, created_by)
+	rate_limit_rpm, rate_limits, expires_at, rotated_from, generation, origin_id, expiry_told, metadata, created_by)
 VALUES (
 	@id, @tenant_id, @project_id, NULLIF(@product, ''), @environment::text::api_key_environment, @name, @description, @prefix,
-	@last4, @hash, @scopes, @allowed_ips, @rate_limit_rpm, @rate_limits, @expires_at, @rotated_from, @generation, @origin_id, @metadata, NULLIF(@created_by, ''))
+	@last4, @hash, @scopes, @allowed_ips, @rate_limit_rpm, @rate_limits, @expires_at, @rotated_from, @generation, @origin_id, @expiry_told, @metadata, NULLIF(@created_by, ''))
 RETURNING` + keyColumns
 
-func insertKey(ctx context.Context, tx pg.Tx, k *Key, hash string) (Key, error) {
+func insertKey(ctx context.Context, tx pg.Tx, k *Key, hash string, told int32) (Key, error) {
 	return pg.One[Key](ctx, tx, insertKeySQL, pg.Named{
 		"id": k.ID, "tenant_id": k.TenantID, "project_id": k.ProjectID, "product": k.Product, "environment": string(k.Environment),
 		"name": k.Name, "description": k.Description, "prefix": k.Prefix, "last4": k.Last4, "hash": hash, "scopes": k.Scopes,
 		"allowed_ips": orNull(k.AllowedIPs), "rate_limit_rpm": k.RateLimitRPM, "rate_limits": orEmpty(k.RateLimits), "expires_at": k.ExpiresAt,
-		"rotated_from": k.RotatedFrom, "generation": k.Generation, "origin_id": k.OriginID, "metadata": k.Metadata, "created_by": k.CreatedBy,
+		"rotated_from": k.RotatedFrom, "generation": k.Generation, "origin_id": k.OriginID, "expiry_told": told, "metadata": k.Metadata,
+		"created_by": k.CreatedBy,
 	})
 }
 
@@ -44,13 +45,13 @@ func insertKey(ctx context.Context, tx pg.Tx, k *Key, hash string) (Key, error) 
 const insertKeysSQL = `
 INSERT INTO api_keys (
 	id, tenant_id, project_id, product, environment, name, description, prefix, last4, hash, scopes, allowed_ips,
-	rate_limit_rpm, rate_limits, expires_at, metadata, created_by, created_at, last_used_at, usage_count, imported_at)
+	rate_limit_rpm, rate_limits, expires_at, expiry_told, metadata, created_by, created_at, last_used_at, usage_count, imported_at)
 SELECT k.id, k.tenant_id, k.project_id, k.product, k.environment::api_key_environment, k.name, k.description, k.prefix, k.last4,
-	k.hash, k.scopes, k.allowed_ips, k.rate_limit_rpm, k.rate_limits, k.expires_at, k.metadata, k.created_by, k.created_at, k.last_used_at,
+	k.hash, k.scopes, k.allowed_ips, k.rate_limit_rpm, k.rate_limits, k.expires_at, k.expiry_told, k.metadata, k.created_by, k.created_at, k.last_used_at,
 	k.usage_count, NOW()
 FROM jsonb_to_recordset($1) AS k (
 	id UUID, tenant_id UUID, project_id UUID, product TEXT, environment TEXT, name TEXT, description TEXT, prefix TEXT,
-	last4 TEXT, hash TEXT, scopes TEXT[], allowed_ips CIDR[], rate_limit_rpm INT, rate_limits JSONB, expires_at TIMESTAMPTZ, metadata JSONB,
+	last4 TEXT, hash TEXT, scopes TEXT[], allowed_ips CIDR[], rate_limit_rpm INT, rate_limits JSONB, expires_at TIMESTAMPTZ, expiry_told INT, metadata JSONB,
 	created_by TEXT, created_at TIMESTAMPTZ, last_used_at TIMESTAMPTZ, usage_count BIGINT)
 ORDER BY k.name
 ON CONFLICT DO NOTHING
@@ -73,6 +74,7 @@ type keyRecord struct {
 	RateLimitRPM int              `json:"rate_limit_rpm"`
 	RateLimits   []ratelimit.Rule `json:"rate_limits"`
 	ExpiresAt    *time.Time       `json:"expires_at"`
+	ExpiryTold   int32            `json:"expiry_told"`
 	Metadata     map[string]any   `json:"metadata"`
 	CreatedBy    string           `json:"created_by"`
 	CreatedAt    time.Time        `json:"created_at"`
@@ -88,7 +90,7 @@ func insertKeys(ctx context.Context, tx pg.Tx, batch []*importing) (map[id.APIKe
 		records[i] = keyRecord{
 			ID: k.ID.UUID(), TenantID: k.TenantID.UUID(), Environment: k.Environment, Name: k.Name, Description: k.Description,
 			Prefix: k.Prefix, Last4: k.Last4, Hash: x.hashes[0], Scopes: k.Scopes, AllowedIPs: orNull(k.AllowedIPs), RateLimitRPM: k.RateLimitRPM,
-			RateLimits: orEmpty(k.RateLimits), ExpiresAt: k.ExpiresAt, Metadata: k.Metadata, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt, LastUsedAt: k.LastUsedAt,
+			RateLimits: orEmpty(k.RateLimits), ExpiresAt: k.ExpiresAt, ExpiryTold: x.told, Metadata: k.Metadata, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt, LastUsedAt: k.LastUsedAt,
 			UsageCount: k.UsageCount,
 		}
 		if !k.ProjectID.IsZero() {
@@ -396,6 +398,7 @@ func listGenerations(ctx context.Context, tx pg.Tx, tenant id.Tenant, origin id.
 	})
 }
 
+// A new end has a new mark.
 const updateKeySQL = `
 UPDATE api_keys
 SET name = @name,
@@ -405,6 +408,7 @@ SET name = @name,
 	rate_limit_rpm = @rate_limit_rpm,
 	rate_limits = @rate_limits,
 	expires_at = @expires_at,
+	expiry_told = CASE WHEN expires_at IS DISTINCT FROM @expires_at THEN @expiry_told ELSE expiry_told END,
 	is_active = @is_active,
 	disabled_at = @disabled_at,
 	disabled_reason = NULLIF(@disabled_reason, ''),
@@ -413,11 +417,11 @@ WHERE tenant_id = @tenant_id
 	AND id = @id
 RETURNING` + keyColumns
 
-func updateKey(ctx context.Context, tx pg.Tx, k *Key) (Key, error) {
+func updateKey(ctx context.Context, tx pg.Tx, k *Key, told int32) (Key, error) {
 	return pg.One[Key](ctx, tx, updateKeySQL, pg.Named{
 		"tenant_id": k.TenantID, "id": k.ID, "name": k.Name, "description": k.Description, "scopes": k.Scopes,
 		"allowed_ips": orNull(k.AllowedIPs), "rate_limit_rpm": k.RateLimitRPM, "rate_limits": orEmpty(k.RateLimits),
-		"expires_at": k.ExpiresAt, "is_active": k.IsActive,
+		"expires_at": k.ExpiresAt, "expiry_told": told, "is_active": k.IsActive,
 		"disabled_at": k.DisabledAt, "disabled_reason": k.DisabledReason, "metadata": k.Metadata,
 	})
 }
@@ -505,6 +509,59 @@ func retireKey(ctx context.Context, tx pg.Tx, tenant id.Tenant, key, successor i
 	return pg.One[Key](ctx, tx, retireKeySQL, pg.Named{
 		"tenant_id": tenant, "id": key, "successor": successor, "grace_ends_at": graceEndsAt,
 	})
+}
+
+// Of which keys something may still be told, as api_keys_expiry_told_idx has them.
+const whereUntold = ` expires_at IS NOT NULL AND revoked_at IS NULL AND rotated_to IS NULL AND expiry_told > 0`
+
+// The marks that there are, which are few, are looked up one after the other; of each
+// those that the next notice after it is due for. So nothing is read that isn't due,
+// and marks of notices that are given no more find their next one, too. Compared as
+// a row, the two leave no choice of an index: how the one depends on the other is
+// what no statistics know.
+const lockEndingSQL = `
+WITH RECURSIVE marks (told) AS (
+	(SELECT expiry_told FROM api_keys WHERE` + whereUntold + ` ORDER BY expiry_told DESC LIMIT 1)
+	UNION ALL
+	SELECT (SELECT expiry_told FROM api_keys WHERE` + whereUntold + ` AND expiry_told < m.told ORDER BY expiry_told DESC LIMIT 1)
+	FROM marks m
+	WHERE m.told IS NOT NULL
+)
+SELECT` + keyColumns + `, expiry_told
+FROM marks m
+CROSS JOIN LATERAL (
+	SELECT n.until
+	FROM unnest(@notices::int[], @until::timestamptz[]) AS n (seconds, until)
+	WHERE n.seconds < m.told
+	ORDER BY n.seconds DESC
+	LIMIT 1
+) n
+CROSS JOIN LATERAL (
+	SELECT` + keyColumns + `, expiry_told
+	FROM api_keys
+	WHERE` + whereUntold + `
+		AND expiry_told >= m.told
+		AND (expiry_told, expires_at) <= (m.told, n.until)
+	ORDER BY expiry_told, expires_at
+	LIMIT @limit
+	FOR NO KEY UPDATE SKIP LOCKED
+) k
+LIMIT @limit`
+
+// lockEnding reads keys that a notice is due for and that no other replica is at.
+func lockEnding(ctx context.Context, tx pg.Tx, n notices, until []time.Time, limit int) ([]endingKey, error) {
+	return pg.Collect[endingKey](ctx, tx, lockEndingSQL, pg.Named{"notices": []int32(n), "until": until, "limit": limit})
+}
+
+const markToldSQL = `
+UPDATE api_keys k
+SET expiry_told = n.told
+FROM unnest($1::uuid[], $2::int[]) AS n (id, told)
+WHERE k.id = n.id`
+
+func markTold(ctx context.Context, tx pg.Tx, keys []id.APIKey, marks []int32) error {
+	_, err := tx.Exec(ctx, markToldSQL, keys, marks)
+	return err
 }
 
 const selectTenantStatusSQL = `

@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -57,9 +58,9 @@ SELECT lpad(to_hex(n), 32, '0')::uuid, 'many-' || n, 'Many', 'active' FROM gener
 INSERT INTO tenants (id, slug, name, status, parent_id, ancestors)
 SELECT lpad(to_hex(n + 1000), 32, '0')::uuid, 'child-' || n, 'Child', 'active', lpad(to_hex(1000), 32, '0')::uuid, ARRAY[lpad(to_hex(1000), 32, '0')::uuid]
 FROM generate_series(1000, 1004) n;
-INSERT INTO api_keys (id, tenant_id, name, prefix, last4, hash, created_by, expires_at, expiry_notice_at)
+INSERT INTO api_keys (id, tenant_id, name, prefix, last4, hash, created_by, expires_at)
 SELECT gen_random_uuid(), lpad(to_hex(1000 + n % 200), 32, '0')::uuid, 'key ' || n, 'll_live_' || substr(md5(n::text), 1, 4), substr(md5(n::text), 5, 4),
-	'h' || n, 'user:' || n % 3000, NOW() + n * INTERVAL '1 minute', NOW() + n * INTERVAL '1 minute'
+	'h' || n, 'user:' || n % 3000, NOW() + n * INTERVAL '1 minute'
 FROM generate_series(1, 60000) n`
 
 // Searches among many keys read few of them: each goes by the index that finds
@@ -88,6 +89,7 @@ func TestSearch_plans(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	testEndingPlan(t, db)
 	now, root := time.Now(), id.Tenant{14: 1000 >> 8, 15: 1000 & 0xff}
 	request := page.Request{Limit: 50}
 	for name, tc := range map[string]struct {
@@ -123,6 +125,39 @@ func TestSearch_plans(t *testing.T) {
 		}
 	}
 }
+
+// What is told of the ends of keys is found without looking at those that are not
+// due: neither at what was told nor at what ends later.
+func testEndingPlan(t *testing.T, db *pg.DB) {
+	t.Helper()
+	n := newNotices(DefaultNotices())
+	now := time.Now()
+	if err := db.AsOperator(t.Context(), func(tx pg.Tx) error {
+		// 43,200 keys end within 30 days, and all but 5 are told of; 10 of those of which nothing was told are due, too.
+		if _, err := tx.Exec(t.Context(), `UPDATE api_keys SET expiry_told = CASE WHEN expires_at < $1 THEN 86400 WHEN expires_at < $2 THEN 604800 ELSE 2592000 END
+			WHERE expires_at < $3`, now.Add(24*time.Hour), now.Add(7*24*time.Hour-5*time.Minute), now.Add(30*24*time.Hour-10*time.Minute)); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(t.Context(), `ANALYZE api_keys`); err != nil {
+			return err
+		}
+		var plans []struct{ Plan planNode }
+		if err := tx.QueryRow(t.Context(), "EXPLAIN (ANALYZE, FORMAT JSON) "+lockEndingSQL, pg.Named{
+			"notices": []int32(n), "until": n.until(now), "limit": noticeBatch,
+		}).Scan(&plans); err != nil {
+			return err
+		}
+		if read, indexes := plans[0].Plan.keysRead(); read > 40 || !strings.Contains(indexes, "api_keys_expiry_told_idx") || plans[0].Plan.Rows < 10 {
+			t.Errorf("%d keys were read for %v that are due, by%s", read, plans[0].Plan.Rows, indexes)
+		}
+		return errUndone
+	}); !errors.Is(err, errUndone) {
+		t.Fatal(err)
+	}
+}
+
+// errUndone rolls a test's changes back.
+var errUndone = errors.New("undone")
 
 // planNode is what EXPLAIN says of a step.
 type planNode struct {

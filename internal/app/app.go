@@ -125,7 +125,7 @@ func (a *App) compose(ctx context.Context) error {
 	a.verifier = apikey.NewVerifier(a.db, a.cfg.Keys, apikey.VerifierConfig{
 		Fresh: a.fresh, Within: a.tenants.Within, Shared: a.limits, Now: a.cfg.Now, Log: a.log,
 	})
-	keys, err := apikey.New(a.db, a.cfg.Keys, apikey.Config{Brand: a.cfg.KeyBrand, Verifier: a.verifier, Now: a.cfg.Now})
+	keys, err := apikey.New(a.db, a.cfg.Keys, apikey.Config{Brand: a.cfg.KeyBrand, Verifier: a.verifier, Notices: a.cfg.KeyNotices, Now: a.cfg.Now})
 	if err != nil {
 		return err
 	}
@@ -255,6 +255,10 @@ func (a *App) loopTable() []worker.Loop {
 		}},
 		{Name: "key_use_flush", Every: time.Second, PerReplica: true, Run: a.verifier.Flush},
 		{Name: "key_use_trim", Every: time.Hour, Jitter: time.Minute, Run: a.verifier.TrimFlushes},
+		{Name: "key_notices", Every: time.Minute, Jitter: 10 * time.Second, Run: func(ctx context.Context) error {
+			_, err := a.keys.GiveNotices(ctx)
+			return err
+		}},
 		{Name: "imported_forms", Every: time.Second, PerReplica: true, Run: a.verifier.Refresh},
 		{Name: "change_feed_trim", Every: 10 * time.Minute, Jitter: time.Minute, Run: a.trimFeed},
 		{Name: "token_use_flush", Every: 10 * time.Second, PerReplica: true, Run: a.operators.Flush},

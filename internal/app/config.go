@@ -31,6 +31,9 @@ type Config struct {
 	Keys     *secret.Keyring
 	KeyBrand string // first part of an API key: BRAND_live_…; "" is the default
 
+	// KeyNotices are how long before its end an API key is told of; nil is apikey.DefaultNotices.
+	KeyNotices []time.Duration
+
 	// OIDC is the issuer whose JWTs are credentials; none without an Issuer.
 	OIDC operator.OIDC
 

@@ -51,6 +51,8 @@ var builtInEvents = []EventType{
 	{Name: "api_key.created", Description: "An API key was issued."},
 	{Name: "api_key.disabled", Description: "An API key was stopped, until it is enabled again."},
 	{Name: "api_key.enabled", Description: "A disabled API key works again."},
+	{Name: "api_key.expired", Description: "An API key has come to its end."},
+	{Name: "api_key.expiring", Description: "An API key is about to come to its end."},
 	{Name: "api_key.imported", Description: "An API key that was issued elsewhere was brought along."},
 	{Name: "api_key.leaked", Description: "An API key was reported to be where it must not be; action says what the key policy did to it."},
 	{Name: "api_key.revoked", Description: "An API key was revoked, for good."},
