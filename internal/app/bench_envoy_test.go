@@ -226,7 +226,7 @@ func (c *grpcAsker) skipFrame() (ended bool, err error) {
 	}
 	length := int(head[0])<<16 | int(head[1])<<8 | int(head[2])
 	kind, flags := http2.FrameType(head[3]), http2.Flags(head[4])
-	frame, err := c.r.Peek(size + min(length, 8))
+	frame, err := c.r.Peek(size + min(length, 9))
 	if err != nil {
 		return false, err
 	}
