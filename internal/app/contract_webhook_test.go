@@ -17,31 +17,55 @@ const (
 // newWebhook makes an endpoint of a tenant of its own and returns its path.
 func (w *world) newWebhook(t *testing.T) string {
 	t.Helper()
-	hooks := w.freshTenant(t, "contract") + "/webhooks"
+	return w.webhookOf(t, w.freshTenant(t, "contract"))
+}
+
+func (w *world) webhookOf(t *testing.T, tenant string) string {
+	t.Helper()
+	hooks := tenant + "/webhooks"
 	made := w.must(t, "POST", hooks, map[string]any{"name": "One", "url": "https://example.com/hook", "events": []string{"render.*"}})
 	return hooks + "/" + made["id"].(string)
 }
 
-// newDelivery writes an event and a delivery of it to a new endpoint, and returns the
-// paths of both. A pending one is not due for long.
+// newDelivery writes an event of before there was an endpoint, and a delivery of it
+// in a state, "" for none, and returns the paths of both. A pending one is not due for long.
 func (w *world) newDelivery(t *testing.T, state string) (hook, delivery string) {
 	t.Helper()
-	path := w.newWebhook(t)
-	made := w.must(t, "GET", path, nil)
-	tenant, endpoint := id.MustParse[id.Tenant](made["tenant_id"].(string)), id.MustParse[id.Webhook](made["id"].(string))
-	event, deliveryID := id.New[id.Event](), id.New[id.Delivery]()
-	err := w.DB.AsOperator(t.Context(), func(tx pg.Tx) error {
-		if _, err := tx.Exec(t.Context(), `INSERT INTO tenant_events (id, tenant_id, type, payload, created_at) VALUES ($1, $2, 'render.completed', '{"job": 1}', NOW())`,
-			event, tenant); err != nil || state == "" {
-			return err
+	path := w.freshTenant(t, "contract")
+	tenant := id.MustParse[id.Tenant](w.must(t, "GET", path, nil)["id"].(string))
+	event := id.New[id.Event]()
+	past := func() (is bool) {
+		err := w.DB.ReadOperator(t.Context(), func(tx pg.Tx) error {
+			return tx.QueryRow(t.Context(), `SELECT pg_visible_in_snapshot(e.xid, o.done) FROM tenant_events AS e, webhook_outbox AS o WHERE e.tenant_id = $1 AND e.id = $2`,
+				tenant, event).Scan(&is)
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		_, err := tx.Exec(t.Context(), `INSERT INTO tenant_webhook_deliveries (id, tenant_id, webhook_id, event_id, event_type, state, next_retry_at, expires_at, created_at)
-			VALUES ($1, $2, $3, $4, 'render.completed', $5, CASE $5 WHEN 'pending' THEN NOW() + INTERVAL '1 hour' END, NOW() + INTERVAL '2 hours', NOW())`,
-			deliveryID, tenant, endpoint, event, state)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+		return is
+	}
+	exec := func(sql string, args ...any) {
+		err := w.DB.AsOperator(t.Context(), func(tx pg.Tx) error {
+			_, err := tx.Exec(t.Context(), sql, args...)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`INSERT INTO tenant_events (id, tenant_id, type, payload, created_at) VALUES ($1, $2, 'render.completed', '{"job": 1}', NOW())`, event, tenant)
+	for deadline := time.Now().Add(time.Minute); !past(); <-time.After(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the sender does not get past the event")
+		}
+	}
+	path = w.webhookOf(t, path)
+	deliveryID := id.New[id.Delivery]()
+	if state != "" {
+		exec(`INSERT INTO tenant_webhook_deliveries (id, tenant_id, webhook_id, event_id, event_type, state, next_retry_at, expires_at, created_at)
+			SELECT $1, tenant_id, $4, id, type, $5, CASE $5 WHEN 'pending' THEN NOW() + INTERVAL '1 hour' END, NOW() + INTERVAL '2 hours', created_at
+			FROM tenant_events WHERE tenant_id = $2 AND id = $3`,
+			deliveryID, tenant, event, id.MustParse[id.Webhook](w.must(t, "GET", path, nil)["id"].(string)), state)
 	}
 	return path, path + "/deliveries/" + deliveryID.String()
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -60,6 +61,11 @@ func NewKeys(t testing.TB) *secret.Keyring {
 	return keys
 }
 
+// nowhere resolves no name: a test's webhooks don't leave this machine.
+var nowhere = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.New("tests resolve no names")
+}}
+
 // On runs a replica on a given database, for tests with several replicas. Only
 // the first bootstraps an owner; give the others its token with World.As.
 func On(t testing.TB, databaseURL string, keys *secret.Keyring, opts ...Option) *World {
@@ -71,6 +77,9 @@ func On(t testing.TB, databaseURL string, keys *secret.Keyring, opts ...Option) 
 	}
 	for _, o := range opts {
 		o(&cfg)
+	}
+	if cfg.Egress.Resolver == nil {
+		cfg.Egress.Resolver = nowhere
 	}
 	a, err := app.New(t.Context(), cfg)
 	if err != nil {

@@ -337,7 +337,7 @@ const eventsTable = "tenant_events"
 const selectMonths = `
 SELECT p.relname::text AS "table",
 	make_date(substring(c.relname FROM '_y(\d{4})m\d{2}$')::int, substring(c.relname FROM '_y\d{4}m(\d{2})$')::int, 1)::timestamptz AS month,
-	GREATEST(c.reltuples, 0)::bigint AS rows, pg_total_relation_size(c.oid) AS bytes, clock_timestamp() AS now
+	GREATEST(c.reltuples, 0)::bigint AS rows, COALESCE(pg_total_relation_size(c.oid), 0) AS bytes, clock_timestamp() AS now
 FROM pg_inherits AS i
 JOIN pg_class AS p ON p.oid = i.inhparent
 JOIN pg_class AS c ON c.oid = i.inhrelid

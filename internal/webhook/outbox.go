@@ -14,8 +14,12 @@ const (
 	// pageSize is the most events that one transaction turns into deliveries.
 	pageSize = 200
 	// pageSpacing is the least time between two pages, so that under load a page
-	// holds several events and its cost is shared.
-	pageSpacing = 4 * time.Millisecond
+	// holds several events and its cost is shared: eventSpacing for each event of the
+	// last page, from pageSpacing to maxSpacing. At 200 events a second it is the
+	// least, from 500 on it grows to the most.
+	pageSpacing  = 4 * time.Millisecond
+	eventSpacing = 2 * time.Millisecond
+	maxSpacing   = 20 * time.Millisecond
 )
 
 // TypeTest is the type of a test event. It goes to the endpoint it was made for and
@@ -40,7 +44,7 @@ func (e *Engine) followOutbox(ctx, send context.Context) {
 		case <-timer.C:
 		}
 		begun := e.clock.now()
-		more, err := e.turnPage(ctx, send)
+		n, more, err := e.turnPage(ctx, send)
 		if wait := trouble.after(ctx, err); wait > 0 {
 			if !sleep(ctx, wait) {
 				return
@@ -50,11 +54,16 @@ func (e *Engine) followOutbox(ctx, send context.Context) {
 		next := e.cfg.Poll
 		if more {
 			next = 0
-		} else if !sleep(ctx, pageSpacing-e.clock.now().Sub(begun)) {
+		} else if !sleep(ctx, spacing(n)-e.clock.now().Sub(begun)) {
 			return
 		}
 		timer.Reset(next)
 	}
+}
+
+// spacing is the time from the begin of a page of n events to that of the next.
+func spacing(n int) time.Duration {
+	return min(max(pageSpacing, time.Duration(n)*eventSpacing), maxSpacing)
 }
 
 // beginOutbox makes sure that the place in the outbox is one of this server's.
@@ -70,10 +79,10 @@ func (e *Engine) beginOutbox(ctx context.Context) error {
 	return err
 }
 
-// turnPage turns the next events of the outbox into deliveries; more says that there
+// turnPage turns the next n events of the outbox into deliveries; more says that there
 // may be more. What may be sent at once is inserted as claimed, which spares the queue
 // two writes and the receiver a wait.
-func (e *Engine) turnPage(ctx, send context.Context) (more bool, err error) {
+func (e *Engine) turnPage(ctx, send context.Context) (n int, more bool, err error) {
 	var t turn
 	err = e.db.AsOperator(ctx, func(tx pg.Tx) error {
 		t.undo(e)
@@ -82,7 +91,7 @@ func (e *Engine) turnPage(ctx, send context.Context) (more bool, err error) {
 	})
 	if err != nil {
 		t.undo(e)
-		return false, err
+		return 0, false, err
 	}
 	t.settle(e)
 	for _, j := range t.jobs {
@@ -91,11 +100,12 @@ func (e *Engine) turnPage(ctx, send context.Context) (more bool, err error) {
 	for endpoint := range t.queued {
 		e.lanes.due(endpoint, 0)
 	}
-	e.stats.events.Add(uint64(len(t.piece.events)))
+	n = len(t.piece.events)
+	e.stats.events.Add(uint64(n))
 	if t.elsewhere && !sleep(ctx, pageSpacing) { // who turns a page may not have seen what this replica was woken for
-		return false, nil
+		return 0, false, nil
 	}
-	return t.elsewhere || len(t.piece.events) == pageSize, nil
+	return n, t.elsewhere || n == pageSize, nil
 }
 
 // turn is a page on its way into deliveries.
