@@ -106,7 +106,8 @@ func (c *webhookTestCmd) Run(ctx context.Context, g *Globals) error {
 		if err != nil {
 			return err
 		}
-		if len(got.Log) > 0 || got.State != "pending" && got.State != "claimed" || time.Now().After(end) {
+		waits := got.State == "claimed" || got.State == "pending" && got.Attempts == 0
+		if !waits || time.Now().After(end) {
 			return c.report(g, got)
 		}
 		select {
