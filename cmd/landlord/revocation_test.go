@@ -77,7 +77,7 @@ func kinds() []kind {
 			return at(err)
 		}
 	}
-	const soon = 400 * time.Millisecond
+	const soon = 1500 * time.Millisecond // enough for the change itself to be made while other packages are tested
 	return []kind{
 		{
 			name: "revoke", ask: writes("REVOKED"),
