@@ -220,6 +220,7 @@ func TestFault_stop(t *testing.T) {
 		e.Stop(ctx)
 		close(stopped)
 	}()
+	w.eventually("it takes nothing more", e.stopping)
 	w.publish(one, "render.failed") // for the next one
 	close(release)
 	<-stopped
