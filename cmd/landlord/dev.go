@@ -84,7 +84,7 @@ func (c *devCmd) Run(ctx context.Context, g *Globals) (err error) {
 		}
 	}()
 	err = a.Run(ctx, func(at app.Addresses) {
-		if err := c.world(ctx, g, a, server.DataDir(), at.Public, at.Private, began); err != nil {
+		if err := c.world(ctx, g, a, c.shown(server.DataDir()), at.Public, at.Private, began); err != nil {
 			cancel(err)
 		}
 	})
@@ -110,6 +110,19 @@ func (c *devCmd) migrate(ctx context.Context, g *Globals, server *embeddedpg.Ser
 		g.done("Migrated the schema from version %d to %d", r.From, r.To)
 	}
 	return server.GrantApp(ctx)
+}
+
+// shown is the folder of the data as a newcomer is told of it: the one that was asked
+// for. Where PostgreSQL could not have that one, it leads to the one that it has, so
+// that what the pages say of .landlord holds there too.
+func (c *devCmd) shown(dir string) string {
+	if at, err := filepath.EvalSymlinks(c.Data); err == nil && at == dir {
+		return c.Data
+	}
+	if err := os.Symlink(dir, c.Data); err != nil { // something else is there
+		return dir
+	}
+	return c.Data
 }
 
 // world makes what a newcomer needs, once, and prints what to try. Every step
