@@ -25,6 +25,7 @@ func (a *API) routes() {
 	a.projectRoutes()
 	a.eventRoutes()
 	a.webhookRoutes()
+	a.deliveryRoutes()
 }
 
 // describe registers the pages that need no credential: the OpenAPI document and
