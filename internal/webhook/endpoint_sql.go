@@ -57,6 +57,16 @@ func lockStored(ctx context.Context, tx pg.Tx, tenant id.Tenant, endpoint id.Web
 	return pg.One[stored](ctx, tx, lockStoredSQL, tenant, endpoint)
 }
 
+const keepStoredSQL = selectStoredSQL + `
+FOR KEY SHARE`
+
+// keepStored reads an endpoint that must stay while its deliveries change. It waits
+// for nobody who writes down how the endpoint fares, and nobody waits for it: who does
+// that holds deliveries already, and would wait in a circle.
+func keepStored(ctx context.Context, tx pg.Tx, tenant id.Tenant, endpoint id.Webhook) (stored, error) {
+	return pg.One[stored](ctx, tx, keepStoredSQL, tenant, endpoint)
+}
+
 // Newest first: ids grow with time.
 const listEndpointsSQL = `
 SELECT` + endpointColumns + `

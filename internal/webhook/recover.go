@@ -102,16 +102,17 @@ func (s *Service) Replay(ctx context.Context, p Range) (Piece, error) {
 		if err != nil || len(missing) == 0 {
 			return Piece{}, err
 		}
-		drafts, at := make([]draft, len(missing)), make([]time.Time, len(missing))
+		drafts := make([]draft, len(missing))
 		for i, m := range missing {
 			drafts[i] = draft{
 				id: deliveryID(m.ID, p.EndpointID), tenant: p.TenantID, endpoint: p.EndpointID, event: m.ID, eventType: m.Type, createdAt: m.CreatedAt, state: Pending,
 			}
-			at[i] = m.CreatedAt
 		}
+		out := Piece{Through: missing[len(missing)-1].CreatedAt, More: len(missing) == MaxPiece}
 		b := &pg.Batch{}
-		queueDrafts(b, drafts, now, 0, s.ttl, func(inserted) {})
-		return pieceOf(at, pg.Send(ctx, tx, b))
+		queueDrafts(b, drafts, now, 0, s.ttl, func(inserted) { out.Deliveries++ }) // and not what another call, or the outbox, has made meanwhile
+		err = pg.Send(ctx, tx, b)
+		return out, err
 	})
 }
 
@@ -143,7 +144,8 @@ func pieceOf(at []time.Time, err error) (Piece, error) {
 // did anything.
 func (s *Service) inPieces(ctx context.Context, p Range, action string, sends bool, fn func(pg.Tx, stored) (Piece, error)) (Piece, error) {
 	var out Piece
-	err := s.change(ctx, p.TenantID, p.EndpointID, time.Time{}, func(tx pg.Tx, e stored) (err error) {
+	err := s.writing(ctx, p.TenantID, p.EndpointID, keepStored, func(tx pg.Tx, e stored) (err error) {
+		out = Piece{}
 		if sends {
 			if err := sendable(e.Endpoint); err != nil {
 				return err
@@ -218,7 +220,7 @@ func (s *Service) changeDelivery(ctx context.Context, tenant id.Tenant, endpoint
 		return Delivery{}, err
 	}
 	var out Delivery
-	err := s.change(ctx, tenant, endpoint, time.Time{}, func(tx pg.Tx, e stored) error {
+	err := s.writing(ctx, tenant, endpoint, keepStored, func(tx pg.Tx, e stored) error {
 		d, err := lockDelivery(ctx, tx, tenant, endpoint, delivery)
 		if err != nil {
 			return pg.Found(err, "delivery")
@@ -240,7 +242,7 @@ func (s *Service) Test(ctx context.Context, tenant id.Tenant, endpoint id.Webhoo
 		return Delivery{}, err
 	}
 	var out Delivery
-	err := s.change(ctx, tenant, endpoint, time.Time{}, func(tx pg.Tx, e stored) error {
+	err := s.writing(ctx, tenant, endpoint, keepStored, func(tx pg.Tx, e stored) error {
 		if err := sendable(e.Endpoint); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -141,7 +140,7 @@ func selectMissing(ctx context.Context, tx pg.Tx, p Range, e Endpoint, most int)
 			exact = append(exact, pattern)
 		}
 	}
-	args["project_id"], args["exact"], args["prefixes"] = e.ProjectID, exact, slices.Compact(prefixes)
+	args["project_id"], args["exact"], args["prefixes"] = e.ProjectID, exact, prefixes
 	return pg.Collect[missing](ctx, tx, selectMissingSQL, args)
 }
 

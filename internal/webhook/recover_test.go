@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/landlordhq/landlord/internal/changefeed"
 	"github.com/landlordhq/landlord/internal/fault"
 	"github.com/landlordhq/landlord/internal/id"
+	"github.com/landlordhq/landlord/internal/pg"
 )
 
 func (w *world) service() *Service {
@@ -235,6 +237,68 @@ func TestResend(t *testing.T) {
 	}
 	_, err = s.Resend(w.ctx(), tenant, endpoint, id.New[id.Delivery]())
 	wantFault(t, err, "delivery_not_found")
+}
+
+// Who writes outcomes down has deliveries in hand when it comes to their endpoints; who
+// resends one waits for that delivery, and keeps nobody from its endpoint.
+func TestResend_noCircle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tenant := w.tenant()
+	s := w.service()
+	endpoint, _ := w.endpoint(tenant, "http://127.0.0.1:1")
+	w.happened(tenant, 1, "render.completed")
+	w.undelivered(tenant, endpoint, "failed")
+	delivery := w.deliveries(tenant)[0].ID
+	resent := make(chan error, 1)
+	err := w.db.AsOperator(t.Context(), func(tx pg.Tx) error {
+		if _, err := tx.Exec(t.Context(), `UPDATE tenant_webhook_deliveries SET last_status = 500 WHERE id = $1`, delivery); err != nil {
+			return err
+		}
+		go func() {
+			_, err := s.Resend(w.ctx(), tenant, endpoint, delivery)
+			resent <- err
+		}()
+		w.eventually("it waits", func() bool {
+			return scalar[int](w, `SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 1
+		})
+		if _, err := tx.Exec(t.Context(), `SET LOCAL lock_timeout = '500ms'`); err != nil { // less than it takes to find a circle
+			return err
+		}
+		_, err := tx.Exec(t.Context(), lockEndpoints, []id.Webhook{endpoint})
+		return err
+	})
+	if err := errors.Join(err, <-resent); err != nil {
+		t.Error(err)
+	}
+}
+
+// Two that replay the same say together what was made, and make nothing twice.
+func TestReplay_twice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tenant := w.tenant()
+	s := w.service()
+	endpoint, _ := w.endpoint(tenant, "http://127.0.0.1:1", `events = '{render.*}'`)
+	const n = 500
+	w.happened(tenant, n, "render.completed")
+	made := make(chan int, 4)
+	for range cap(made) {
+		go func() {
+			p, err := s.Replay(w.ctx(), Range{TenantID: tenant, EndpointID: endpoint, Since: time.Now().Add(-2 * time.Hour)})
+			if err != nil {
+				t.Error(err)
+			}
+			made <- p.Deliveries
+		}()
+	}
+	total := 0
+	for range cap(made) {
+		total += <-made
+	}
+	if total != n || len(w.deliveries(tenant)) != n {
+		t.Errorf("%d made, %d there, want %d", total, len(w.deliveries(tenant)), n)
+	}
 }
 
 // One that is cancelled is not sent, and can be sent after all.

@@ -476,8 +476,21 @@ func (s *Service) shown(e stored) (Endpoint, error) {
 
 // change carries out one change of an endpoint under its row's lock.
 func (s *Service) change(ctx context.Context, tenant id.Tenant, endpoint id.Webhook, ifMatch time.Time, fn func(pg.Tx, stored) error) error {
+	return s.writing(ctx, tenant, endpoint, lockStored, func(tx pg.Tx, was stored) error {
+		if !ifMatch.IsZero() && !was.UpdatedAt.Equal(ifMatch) {
+			return fault.StaleVersion()
+		}
+		return fn(tx, was)
+	})
+}
+
+// writing carries out something that a tenant must be writable for, with an endpoint
+// as lock finds it.
+func (s *Service) writing(ctx context.Context, tenant id.Tenant, endpoint id.Webhook,
+	lock func(context.Context, pg.Tx, id.Tenant, id.Webhook) (stored, error), fn func(pg.Tx, stored) error,
+) error {
 	return s.db.InTenant(ctx, tenant, func(tx pg.Tx) error {
-		was, err := lockStored(ctx, tx, tenant, endpoint)
+		was, err := lock(ctx, tx, tenant, endpoint)
 		if err != nil {
 			return found(err)
 		}
@@ -487,9 +500,6 @@ func (s *Service) change(ctx context.Context, tenant id.Tenant, endpoint id.Webh
 		}
 		if err := checkWritable(ctx, status); err != nil {
 			return err
-		}
-		if !ifMatch.IsZero() && !was.UpdatedAt.Equal(ifMatch) {
-			return fault.StaleVersion()
 		}
 		return fn(tx, was)
 	})
