@@ -35,6 +35,10 @@
 // # Tables
 //
 // Writes: tenant_webhooks, tenant_webhook_deliveries, tenant_webhook_attempts,
-// webhook_outbox. Reads: tenant_events, and the tenants' effective status. It does
-// not write events of others; its own (webhook.disabled, …) go through audit.
+// tenant_webhook_stats, webhook_outbox, webhook_senders. Reads: tenant_events, plans,
+// and the tenants' effective status. It does not write events of others; its own
+// (webhook.disabled, …) go through audit.
+//
+// Who holds rows of deliveries may come to lock their endpoints, never the other way
+// round: what changes deliveries by hand only keeps the endpoint from going.
 package webhook
